@@ -1,0 +1,45 @@
+"""What every codec offers: pixels to latents and back, on a grid of fixed stride."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Codec(Protocol):
+    """Maps RGB frames to latents and back.
+
+    Attributes:
+        name: identifies codec and normalisation in files and messages.
+        channels: latent channels C.
+        spatial_stride: pixels per latent cell along each axis.
+        temporal_stride: pixel frames per latent frame after the first (1 = one to one).
+    """
+
+    name: str
+    channels: int
+    spatial_stride: int
+    temporal_stride: int
+
+    def encode(
+        self,
+        frames: Tensor,  # (T, 3, H, W) float32 RGB in [0, 1]
+    ) -> Tensor:  # (T', C, h, w) float32, roughly unit variance per channel
+        """Latents of ``frames``; h = H / stride, w = W / stride.
+
+        Raises:
+            CodecError: shape, type or size (not a multiple of the stride) does not fit.
+        """
+        ...
+
+    def decode(
+        self,
+        latents: Tensor,  # (T', C, h, w) float32
+    ) -> Tensor:  # (T, 3, H, W) float32 RGB, not clamped
+        """Frames of ``latents``.
+
+        Raises:
+            CodecError: shape or type does not fit.
+        """
+        ...

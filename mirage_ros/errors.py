@@ -1,0 +1,37 @@
+"""Exceptions that mirage_ros raises on bad input; every message says what was got and expected."""
+
+
+class MirageError(ValueError):
+    """Base of all errors that bad input to this package causes."""
+
+
+class CameraError(MirageError):
+    """A camera model, its intrinsics or its distortion cannot be used."""
+
+
+class PoseError(MirageError):
+    """A pose is not a rigid transform (NaN, non-unit quaternion, not a rotation)."""
+
+
+class InterpolationError(MirageError):
+    """No pose can be given for the stamp asked for."""
+
+
+class FrameError(MirageError):
+    """An image or depth map has a shape, type or content that cannot be used."""
+
+
+class CodecError(MirageError):
+    """Pixels or latents do not fit the codec."""
+
+
+class MemoryFormatError(MirageError):
+    """Tokens do not fit the memory (channels, shapes, non-finite values)."""
+
+
+class ConfigurationError(MirageError):
+    """A configured value is not allowed; the message names the allowed ones."""
+
+
+class SequenceError(MirageError):
+    """A recorded sequence on disk is missing, incomplete or malformed."""

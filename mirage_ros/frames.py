@@ -1,0 +1,95 @@
+"""One camera frame with its depth, intrinsics and pose, and the rule that fits it to a size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mirage_ros.errors import CameraError, FrameError
+from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.geometry.poses import validate_pose
+
+
+@dataclass(frozen=True)
+class RgbdFrame:
+    """What a camera saw from a known pose.
+
+    Attributes:
+        stamp_ns: time of exposure, nanoseconds.
+        image: (H, W, 3) uint8 RGB.
+        depth: (H, W) float32 z-depth in metres, 0 or NaN where unknown; None without a sensor.
+        camera: intrinsics of ``image`` (and of ``depth``).
+        T_world_camera: (4, 4) float64, optical frame to world.
+
+    Raises:
+        FrameError: image or depth of another shape or type than stated.
+        PoseError: ``T_world_camera`` is not rigid.
+    """
+
+    stamp_ns: int
+    image: NDArray[np.uint8]
+    depth: NDArray[np.float32] | None
+    camera: PinholeCamera
+    T_world_camera: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        expected = (self.camera.height, self.camera.width)
+        if self.image.shape != (*expected, 3) or self.image.dtype != np.uint8:
+            raise FrameError(
+                f"image must be uint8 of shape {(*expected, 3)}. "
+                f"Got {self.image.dtype} of shape {self.image.shape}"
+            )
+        if self.depth is not None and (
+            self.depth.shape != expected or self.depth.dtype != np.float32
+        ):
+            raise FrameError(
+                f"depth must be float32 metres of shape {expected}. "
+                f"Got {self.depth.dtype} of shape {self.depth.shape}"
+            )
+        validate_pose(self.T_world_camera, "T_world_camera")
+
+
+def fit_camera(camera: PinholeCamera, width: int, height: int) -> PinholeCamera:
+    """Intrinsics after :func:`fit_frame` to ``width`` x ``height``."""
+    scaled = _covering_camera(camera, width, height)
+    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
+    return scaled.cropped(left, top, width, height)
+
+
+def fit_frame(frame: RgbdFrame, width: int, height: int) -> RgbdFrame:
+    """The frame resized to cover ``width`` x ``height``, then cropped to it about the centre.
+
+    The aspect ratio is kept to within the rounding of the resized image to whole pixels, and the
+    intrinsics follow exactly. Colour is averaged over pixels (area) when shrinking and
+    interpolated linearly when growing. Depth takes the nearest pixel, because an average across
+    an edge is a surface that does not exist.
+    """
+    fitted = fit_camera(frame.camera, width, height)
+    if fitted == frame.camera:
+        return frame
+    scaled = _covering_camera(frame.camera, width, height)
+    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
+    window = (slice(top, top + height), slice(left, left + width))
+    size = (scaled.width, scaled.height)
+    shrinks = scaled.width < frame.camera.width
+    image = cv2.resize(
+        frame.image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    depth = frame.depth
+    if depth is not None:
+        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        depth = np.ascontiguousarray(depth[window])
+    return replace(frame, image=np.ascontiguousarray(image[window]), depth=depth, camera=fitted)
+
+
+def _covering_camera(camera: PinholeCamera, width: int, height: int) -> PinholeCamera:
+    """The camera resized by one factor so that it just covers ``width`` x ``height``."""
+    if width < 1 or height < 1:
+        raise CameraError(f"a size to fit must be positive. Got {width}x{height}")
+    scale = max(width / camera.width, height / camera.height)
+    return camera.resized(
+        max(width, round(camera.width * scale)), max(height, round(camera.height * scale))
+    )

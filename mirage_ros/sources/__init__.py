@@ -1,0 +1,1 @@
+"""Where sensor data comes from on a desk without a robot."""
