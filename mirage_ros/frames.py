@@ -80,8 +80,8 @@ def fit_frame(frame: RgbdFrame, width: int, height: int) -> RgbdFrame:
     )
     depth = frame.depth
     if depth is not None:
-        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        depth = np.ascontiguousarray(depth[window])
+        nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        depth = np.ascontiguousarray(nearest[window], dtype=np.float32)
     return replace(frame, image=np.ascontiguousarray(image[window]), depth=depth, camera=fitted)
 
 

@@ -93,11 +93,11 @@ class PinholeCamera:
         points: NDArray[np.floating],  # (..., 3) camera frame, metres
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (..., 2) pixels, (...) z-depth
         """Pixel coordinates and z-depth of points; NaN pixels where z <= 0 (behind)."""
-        points = np.asarray(points, dtype=np.float64)
-        z = points[..., 2]
+        xyz: NDArray[np.float64] = np.asarray(points, dtype=np.float64)
+        z = xyz[..., 2]
         safe = np.where(z > 0.0, z, np.nan)
-        u = self.fx * points[..., 0] / safe + self.cx
-        v = self.fy * points[..., 1] / safe + self.cy
+        u = self.fx * xyz[..., 0] / safe + self.cx
+        v = self.fy * xyz[..., 1] / safe + self.cy
         return np.stack([u, v], axis=-1), z
 
     def unproject(

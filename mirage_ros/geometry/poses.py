@@ -57,8 +57,8 @@ def pose_from_quaternion(
 def quaternion_from_pose(pose: NDArray[np.float64]) -> NDArray[np.float64]:  # (4,) x y z w
     """ROS-ordered unit quaternion of a pose's rotation, with w >= 0."""
     q = quaternions.mat2quat(pose[:3, :3])
-    q = q if q[0] >= 0.0 else -q
-    return q[[1, 2, 3, 0]]
+    w, x, y, z = q if q[0] >= 0.0 else -q
+    return np.array([x, y, z, w], dtype=np.float64)
 
 
 def validate_pose(pose: ArrayLike, name: str = "pose") -> NDArray[np.float64]:  # (4, 4)
