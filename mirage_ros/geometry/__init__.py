@@ -1,6 +1,14 @@
-"""Cameras and rigid poses: numpy and transforms3d only, no ROS and no torch."""
+"""Cameras and rigid poses: numpy, OpenCV and transforms3d only, no ROS and no torch."""
 
 from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.geometry.camera_info import camera_from_info, fill_camera_info
+from mirage_ros.geometry.interpolation import (
+    AddResult,
+    PoseBuffer,
+    PoseUnavailableError,
+    interpolate_pose,
+    is_jump,
+)
 from mirage_ros.geometry.poses import (
     T_BODY_OPTICAL,
     exp_twist,
@@ -14,9 +22,16 @@ from mirage_ros.geometry.poses import (
 
 __all__ = [
     "T_BODY_OPTICAL",
+    "AddResult",
     "PinholeCamera",
+    "PoseBuffer",
+    "PoseUnavailableError",
+    "camera_from_info",
     "exp_twist",
+    "fill_camera_info",
+    "interpolate_pose",
     "inverse",
+    "is_jump",
     "pose_from_quaternion",
     "quaternion_from_pose",
     "rotation_angle",
