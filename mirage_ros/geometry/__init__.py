@@ -9,6 +9,7 @@ from mirage_ros.geometry.interpolation import (
     interpolate_pose,
     is_jump,
 )
+from mirage_ros.geometry.paths import extrapolate_twist, resample_path
 from mirage_ros.geometry.poses import (
     T_BODY_OPTICAL,
     exp_twist,
@@ -20,6 +21,7 @@ from mirage_ros.geometry.poses import (
     translation_distance,
     validate_pose,
 )
+from mirage_ros.geometry.rectify import Rectifier
 
 __all__ = [
     "T_BODY_OPTICAL",
@@ -27,8 +29,10 @@ __all__ = [
     "PinholeCamera",
     "PoseBuffer",
     "PoseUnavailableError",
+    "Rectifier",
     "camera_from_info",
     "exp_twist",
+    "extrapolate_twist",
     "fill_camera_info",
     "interpolate_pose",
     "inverse",
@@ -36,6 +40,7 @@ __all__ = [
     "log_motion",
     "pose_from_quaternion",
     "quaternion_from_pose",
+    "resample_path",
     "rotation_angle",
     "translation_distance",
     "validate_pose",
