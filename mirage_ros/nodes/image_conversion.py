@@ -8,6 +8,7 @@ ROS 1 leftover that misreads 16-bit images without an error.
 from __future__ import annotations
 
 import array
+import importlib.util
 from typing import Any
 
 import cv2
@@ -33,6 +34,11 @@ DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 
 #: What "no measurement" looks like in 16-bit depth: 0 by REP-118, 65535 from some Kinect drivers.
 _UNKNOWN_MILLIMETRES = (0, 65535)
+
+
+def readable(encoding: str) -> bool:
+    """Whether a colour encoding can be read here: by numpy, or by cv_bridge where it is."""
+    return encoding in COLOUR_ENCODINGS or importlib.util.find_spec("cv_bridge") is not None
 
 
 def rgb_from_image(msg: Image) -> NDArray[np.uint8]:

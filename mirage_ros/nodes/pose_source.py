@@ -196,6 +196,23 @@ class PoseSource:
         angular = rotation @ w
         return rotation @ v + np.cross(offset, angular), angular
 
+    def world_from(self, frame_id: str, stamp_ns: int | None) -> NDArray[np.float64]:  # (4, 4)
+        """The transform from a frame to the world frame, at a stamp (None = the latest).
+
+        Raises:
+            PoseUnavailableError: the frame is neither the world frame nor known to TF.
+        """
+        if frame_id == self.config.world_frame:
+            return np.eye(4)
+        try:
+            return self._transforms.lookup(self.config.world_frame, frame_id, stamp_ns)
+        except PoseUnavailableError as error:
+            raise PoseUnavailableError(
+                f"frame_id must be the world_frame '{self.config.world_frame}' or known to TF. "
+                f"Got '{frame_id}' ({error})",
+                retriable=error.retriable,
+            ) from error
+
     def clear(self) -> None:
         """Forget all poses."""
         self._buffer.clear()
@@ -217,7 +234,7 @@ class PoseSource:
         stamp_ns = stamp_to_ns(header.stamp)
         try:
             T_frame_source = matrix_from_pose(pose)
-            T_world_source = self._in_world(header.frame_id, stamp_ns) @ T_frame_source
+            T_world_source = self.world_from(header.frame_id, stamp_ns) @ T_frame_source
         except (PoseError, PoseUnavailableError) as error:
             self._on_problem(topic, str(error))
             return False
@@ -260,13 +277,3 @@ class PoseSource:
         if stamp_ns is not None:
             self._buffer.add(stamp_ns, after)
         self._on_pose_jump()
-
-    def _in_world(self, frame_id: str, stamp_ns: int) -> NDArray[np.float64]:  # (4, 4)
-        if frame_id == self.config.world_frame:
-            return np.eye(4)
-        if not frame_id:
-            raise PoseError(
-                f"header.frame_id must be '{self.config.world_frame}' (world_frame) or known to TF."
-                f" Got an empty one"
-            )
-        return self._transforms.lookup(self.config.world_frame, frame_id, stamp_ns)

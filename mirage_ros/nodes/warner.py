@@ -42,3 +42,15 @@ class ThrottledWarner:
             repeats = self._held_back.pop(key, 0)
         suffix = f" ({repeats} more since the last warning)" if repeats else ""
         self._logger.warning(f"{topic}: {reason}{suffix}")
+
+    def guard(self, topic: str, handler: Callable[[Any], None]) -> Callable[[Any], None]:
+        """``handler``, whose exceptions become warnings: the executor must go on spinning."""
+
+        def guarded(message: Any) -> None:
+            try:
+                handler(message)
+            except Exception as error:
+                kind = type(error).__name__
+                self.warn(topic, f"unexpected {kind}: {error}", kind)
+
+        return guarded

@@ -57,6 +57,7 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         check=_multiple_of(32, "generation_height"),
     ),
     Spec("seed", 0, "Seed of all randomness.", 0, 2**31 - 1, dynamic=True),
+    Spec("autostart", False, "Configure and activate at once, without a lifecycle manager."),
     # Frames.
     Spec("world_frame", "odom", "Frame the memory lives in (REP-105).", check=_not_empty),
     Spec(
