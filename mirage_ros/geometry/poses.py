@@ -146,7 +146,7 @@ def log_motion(
     if abs(theta) < 1e-9:
         return translation / duration, np.zeros(3)
     left_jacobian = _left_jacobian(axis, theta)
-    linear: NDArray[np.float64] = np.linalg.solve(left_jacobian, translation) / duration
+    linear = np.asarray(np.linalg.solve(left_jacobian, translation) / duration, dtype=np.float64)
     return linear, np.asarray(axis * theta / duration, dtype=np.float64)
 
 

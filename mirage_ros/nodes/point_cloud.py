@@ -28,8 +28,8 @@ _DATATYPES = {np.dtype("<f4"): PointField.FLOAT32, np.dtype("u1"): PointField.UI
 def pack_rgb(colours: NDArray[np.uint8]) -> NDArray[np.float32]:  # (N, 3) -> (N,)
     """Colours in the bits of a float, 0x00RRGGBB: the layout that RViz and PCL read."""
     wide = colours.astype(np.uint32)
-    packed: NDArray[np.uint32] = (wide[:, 0] << 16) | (wide[:, 1] << 8) | wide[:, 2]
-    return packed.view(np.float32)
+    packed = (wide[:, 0] << 16) | (wide[:, 1] << 8) | wide[:, 2]
+    return np.asarray(packed, dtype=np.uint32).view(np.float32)
 
 
 def token_cloud(snapshot: CloudSnapshot, header: Header, now_ns: int) -> PointCloud2:

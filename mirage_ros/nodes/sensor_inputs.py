@@ -157,7 +157,9 @@ class SensorInputs:
 
     def _subscribe_all(self) -> None:
         if self._config.image_transport == "compressed":
-            self._subscribe(CompressedImage, "image/compressed", self._on_image)
+            # As image_transport does: the remapped base topic, then the transport's name.
+            topic = f"{self._node.resolve_topic_name('image')}/compressed"
+            self._subscribe(CompressedImage, topic, self._on_image)
         else:
             self._subscribe(Image, "image", self._on_raw_image)
         self._subscribe(CameraInfo, "camera_info", self._on_info)
@@ -186,7 +188,7 @@ class SensorInputs:
                     self.poll()
 
         def lost(event: Any) -> None:
-            if topic.startswith("image"):
+            if message_type in (Image, CompressedImage) and topic != "depth":
                 self._counters.images_lost += event.total_count_change
             self._warner.warn(
                 topic,
