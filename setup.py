@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def build_environment(ros_prefix: Path) -> dict[str, str]:
         "AMENT_PREFIX_PATH": str(ros_prefix),
         "CMAKE_PREFIX_PATH": str(ros_prefix),
         "LD_LIBRARY_PATH": joined(libraries, "LD_LIBRARY_PATH"),
+        # cmake and ninja of a virtual environment that is not activated.
+        "PATH": joined([Path(sysconfig.get_path("scripts"))], "PATH"),
         # An isolated build environment is no prefix of the interpreter, only a path it was given.
         "PYTHONPATH": joined([site_packages], "PYTHONPATH"),
         # The libraries are named above; the generators need not start twice to find them.
@@ -75,7 +78,7 @@ def install_with_cmake(build_directory: Path, stage: Path) -> Path:
     """
     ros_prefix = find_ros_prefix()
     environment = build_environment(ros_prefix)
-    cmake = shutil.which("cmake")
+    cmake = shutil.which("cmake", path=environment["PATH"])
     if cmake is None:
         raise SetupError("cmake not found on PATH; `pip install cmake ninja` gives one")
     python_directory = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
@@ -88,7 +91,7 @@ def install_with_cmake(build_directory: Path, stage: Path) -> Path:
         f"-DPython3_EXECUTABLE={sys.executable}",
         f"-DPYTHON_INSTALL_DIR={python_directory}",
     ]
-    if shutil.which("ninja"):
+    if shutil.which("ninja", path=environment["PATH"]):
         configure += ["-G", "Ninja"]
     shutil.rmtree(stage, ignore_errors=True)
     for command in (
