@@ -157,7 +157,12 @@ class World:
     def __init__(self, executor: SingleThreadedExecutor, parameters: dict[str, Any]) -> None:
         from mirage_ros.nodes.world_model_node import WorldModelNode
 
-        defaults: dict[str, Any] = {"autostart": True, "T_base_camera": FORWARD_CAMERA}
+        # The robot's clock is set by the tests and may drift from the machine's.
+        defaults: dict[str, Any] = {
+            "autostart": True,
+            "T_base_camera": FORWARD_CAMERA,
+            "max_frame_age": 60.0,
+        }
         merged = {**defaults, **parameters}
         overrides = [Parameter(k, value=v) for k, v in merged.items() if v is not None]
         self.executor = executor
@@ -213,6 +218,7 @@ def world(ros: SingleThreadedExecutor) -> Callable[..., World]:
         made = World(ros, parameters)
         if connect:
             made.connect(*connect)
+        made.robot.stamp_ns = made.node.get_clock().now().nanoseconds
         return made
 
     return make
