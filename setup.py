@@ -1,8 +1,8 @@
 """Lets `pip install .` run CMakeLists.txt and packs what it installs into a wheel.
 
 The wheel is laid out as the ROS 2 wheels are: the Python package with its generated interfaces in
-site-packages, and `lib`, `share` and `include` as parts of the prefix, so that a virtual environment
-is one ament prefix and `ros_wheels_bootstrapper` finds the shared libraries.
+site-packages, and `lib`, `share` and `include` as parts of the prefix, so that a virtual
+environment is one ament prefix and `ros_wheels_bootstrapper` finds the shared libraries.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class CMakeBuildPy(build_py):
     """Takes the package's content from a CMake install instead of from the source tree."""
 
     def run(self) -> None:
-        """Build, then hand the package to the wheel's platlib, the rest of the prefix to its data."""
+        """Build; the package goes to the wheel's platlib, the rest of the prefix to its data."""
         if self.editable_mode:
             raise SetupError(
                 "mirage_ros cannot be installed editable: its interfaces are generated into the "
@@ -119,8 +119,8 @@ class CMakeBuildPy(build_py):
         ros_prefix, ros_packages = find_ros()
         environment = build_environment(ros_prefix, ros_packages)
         with tempfile.TemporaryDirectory(prefix="mirage_ros_build_") as scratch:
-            # CMake remembers where everything was. An isolated build environment is gone after the
-            # build, so only one against a lasting environment is kept, to make the next incremental.
+            # CMake remembers where everything was. An isolated build environment is gone after
+            # the build; a build against a lasting one is kept, which makes the next incremental.
             place = f"{zlib.crc32(f'{ROOT} {ros_prefix}'.encode()):08x}"
             lasting = Path(sys.prefix).is_relative_to(ros_prefix)
             build_directory = (ROOT / "build" if lasting else Path(scratch)) / f"cmake-{place}"
@@ -135,7 +135,7 @@ class CMakeBuildPy(build_py):
             target / PACKAGE,
             ignore=shutil.ignore_patterns("__pycache__", "*.c"),
         )
-        # For a chain of sourced workspaces, which a Python environment is not; these name the stage.
+        # For chains of sourced workspaces, which a Python environment is not; they name the stage.
         share = stage / "share"
         shutil.rmtree(share / "ament_index" / "resource_index" / "parent_prefix_path")
         shutil.rmtree(share / PACKAGE / "environment")
