@@ -93,6 +93,20 @@ class Engine:
                 return
             yield view
 
+    def cloud(self, *, with_features: bool) -> CloudSnapshot:
+        """The memory's tokens as plain arrays."""
+        tokens = self.model.memory.tokens()
+        features = tokens.features.float()
+        colours = self.model.codec.mean_colour(features) * 255.0
+        return CloudSnapshot(
+            positions=tokens.position.cpu().numpy(),
+            colours=colours.round().byte().cpu().numpy(),
+            confidence=tokens.confidence.cpu().numpy(),
+            stamps_ns=tokens.stamp_ns.cpu().numpy(),
+            observed=tokens.provenance.bool().cpu().numpy(),
+            features=features.cpu().numpy() if with_features else None,
+        )
+
     def _convert(self, paired: PairedFrame) -> RgbdFrame:
         if isinstance(paired.image, CompressedImage):
             image = rgb_from_compressed(paired.image)
