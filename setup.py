@@ -1,7 +1,7 @@
 """Lets `pip install .` run CMakeLists.txt and packs what it installs into a wheel.
 
-The wheel is laid out as the ROS 2 wheels are: the Python package with its generated interfaces beside
-them in site-packages, and `lib`, `share` and `include` as parts of the prefix, so that a virtual
+The wheel is laid out as the ROS 2 wheels are: the Python package with its generated interfaces in
+site-packages, and `lib`, `share` and `include` as parts of the prefix, so that a virtual
 environment is one ament prefix and `ros_wheels_bootstrapper` finds the shared libraries.
 """
 
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import zlib
 from pathlib import Path
 
 from setuptools import Distribution, setup
@@ -24,32 +25,33 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = "mirage_ros"
 
 
-def find_ros_prefix() -> Path:
-    """Return the prefix of the ROS that this interpreter sees: an environment with ROS wheels, or /opt/ros/...
+def find_ros() -> tuple[Path, Path]:
+    """Find the ROS that this interpreter sees: an environment with ROS wheels, or /opt/ros/...
+
+    Returns:
+        Its prefix and its directory of Python packages.
 
     Raises:
         SetupError: there is none.
     """
     spec = importlib.util.find_spec("rosidl_adapter")
     if spec is not None and spec.origin is not None:
-        for directory in Path(spec.origin).parents:
+        site_packages = Path(spec.origin).parents[1]
+        for directory in site_packages.parents:
             if (directory / "share" / "ament_index").is_dir():
-                return directory
+                return directory, site_packages
     raise SetupError(
-        "No ROS 2 interface generators found (Python package rosidl_adapter inside an ament prefix). "
+        "No ROS 2 interface generators found (Python package rosidl_adapter in an ament prefix). "
         "Build with isolation (plain `pip install .`), or first install requirements/build.txt, "
         "or source a ROS 2 installation."
     )
 
 
-def build_environment(ros_prefix: Path) -> dict[str, str]:
-    """Return the environment in which CMake and the generators that it starts find the ROS at `ros_prefix`.
+def build_environment(ros_prefix: Path, site_packages: Path) -> dict[str, str]:
+    """Return the environment in which CMake and the generators it starts find that ROS.
 
     Only that prefix counts: a ROS of another version that happens to be sourced is left out.
     """
-    spec = importlib.util.find_spec("rosidl_adapter")
-    assert spec is not None and spec.origin is not None
-    site_packages = Path(spec.origin).parents[1]
     libraries = [ros_prefix / "lib", *sorted(site_packages.glob("ros_*.libs"))]
 
     def joined(paths: list[Path], inherited: str) -> str:
@@ -70,14 +72,12 @@ def build_environment(ros_prefix: Path) -> dict[str, str]:
     }
 
 
-def install_with_cmake(build_directory: Path, stage: Path) -> Path:
+def install_with_cmake(environment: dict[str, str], build_directory: Path, stage: Path) -> Path:
     """Configure, build and install into `stage`; return the directory of Python packages in it.
 
     Raises:
         SetupError: CMake is missing or fails.
     """
-    ros_prefix = find_ros_prefix()
-    environment = build_environment(ros_prefix)
     cmake = shutil.which("cmake", path=environment["PATH"])
     if cmake is None:
         raise SetupError("cmake not found on PATH; `pip install cmake ninja` gives one")
@@ -110,21 +110,22 @@ class CMakeBuildPy(build_py):
     """Takes the package's content from a CMake install instead of from the source tree."""
 
     def run(self) -> None:
-        """Build, then hand the package to the wheel's platlib and the rest of the prefix to its data."""
+        """Build; the package goes to the wheel's platlib, the rest of the prefix to its data."""
         if self.editable_mode:
             raise SetupError(
-                "mirage_ros cannot be installed editable: its interfaces are generated into the same package. "
-                "`make install` brings an installed copy up to date in seconds."
+                "mirage_ros cannot be installed editable: its interfaces are generated into the "
+                "same package. `make install` brings an installed copy up to date in seconds."
             )
+        ros_prefix, ros_packages = find_ros()
+        environment = build_environment(ros_prefix, ros_packages)
         with tempfile.TemporaryDirectory(prefix="mirage_ros_build_") as scratch:
-            # CMake remembers the prefix it configured for. That of an isolated build is gone after it, so only
-            # a build against a lasting environment is worth keeping, to make the next one incremental.
-            isolated = not Path(sys.prefix).is_relative_to(find_ros_prefix())
-            tag = f"cmake-{sys.implementation.cache_tag}"
-            build_directory = Path(scratch) / tag if isolated else ROOT / "build" / tag
+            # CMake remembers where everything was. An isolated build environment is gone after
+            # the build; a build against a lasting one is kept, which makes the next incremental.
+            place = f"{zlib.crc32(f'{ROOT} {ros_prefix}'.encode()):08x}"
+            lasting = Path(sys.prefix).is_relative_to(ros_prefix)
+            build_directory = (ROOT / "build" if lasting else Path(scratch)) / f"cmake-{place}"
             stage = build_directory / "stage"
-            site_packages = install_with_cmake(build_directory, stage)
-            self._collect(stage, site_packages)
+            self._collect(stage, install_with_cmake(environment, build_directory, stage))
 
     def _collect(self, stage: Path, site_packages: Path) -> None:
         target = Path(self.build_lib)
@@ -134,8 +135,14 @@ class CMakeBuildPy(build_py):
             target / PACKAGE,
             ignore=shutil.ignore_patterns("__pycache__", "*.c"),
         )
-        # Names the prefix it was built against, of use to a chain of sourced workspaces only.
-        shutil.rmtree(stage / "share" / "ament_index" / "resource_index" / "parent_prefix_path")
+        # For chains of sourced workspaces, which a Python environment is not; they name the stage.
+        share = stage / "share"
+        shutil.rmtree(share / "ament_index" / "resource_index" / "parent_prefix_path")
+        shutil.rmtree(share / PACKAGE / "environment")
+        for script in (share / PACKAGE).glob("*.*sh"):
+            script.unlink()
+        for descriptor in (share / PACKAGE).glob("*.dsv"):
+            descriptor.unlink()
         # The stage may be gone before the wheel is packed.
         data = target.parent / f"data-{target.name}"
         shutil.rmtree(data, ignore_errors=True)
