@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
 from mirage_ros.codec.base import Codec
 from mirage_ros.errors import ConfigurationError, FrameError, PoseError
 from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame

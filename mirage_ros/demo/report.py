@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mirage_ros.evaluation.image_metrics import psnr, ssim
+from mirage_ros.evaluation.image_metrics import psnr, sharpness, ssim
 from mirage_ros.evaluation.outcomes import Outcome
 
 #: Outcomes with less coverage than this have no meaningful figure over covered pixels.

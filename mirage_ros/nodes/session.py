@@ -16,7 +16,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
-from mirage_ros.errors import ConfigurationError, MirageError, PoseError
+from mirage_ros.errors import CameraError, ConfigurationError, MirageError, PoseError
 from mirage_ros.geometry import PinholeCamera, PoseBuffer, PoseUnavailableError
 from mirage_ros.keyframes import KeyframePolicy
 from mirage_ros.nodes.calibration import CalibrationCache
@@ -283,7 +283,8 @@ class Session:
         try:
             self._engine.store(frame)
         except MirageError as error:
-            self._give_up(frame, str(error))
+            topic = "camera_info" if isinstance(error, CameraError) else "image"
+            self._give_up(frame, str(error), topic)
             return
         counters = self.counters
         counters.oldest_frame_age = max(counters.oldest_frame_age, age)
@@ -292,9 +293,9 @@ class Session:
         self._memory_changed_in_worker()
         self.timer.add("image_to_memory", (self._now_ns() - frame.stamp_ns) * 1e-9)
 
-    def _give_up(self, frame: PairedFrame, reason: str) -> None:
+    def _give_up(self, frame: PairedFrame, reason: str, topic: str = "image") -> None:
         self.counters.frames_dropped += 1
-        self._warner.warn("image", reason)
+        self._warner.warn(topic, reason)
         if self._keyframe is frame:
             # Nothing of this place is in memory, so the next frame is a keyframe again.
             self._keyframe = None
