@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from ament_index_python.packages import get_package_share_directory
 from rclpy.executors import SingleThreadedExecutor
 from tqdm import tqdm
 
@@ -54,7 +53,7 @@ class Source:
 def main() -> int:
     """Run the demo; the process's exit code."""
     arguments = _parse()
-    config = Path(get_package_share_directory("mirage_ros")) / "config"
+    config = _share_directory() / "config"
     source = _source(arguments, config)
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ.update(_environment(config))
@@ -103,6 +102,18 @@ def _source(arguments: argparse.Namespace, config: Path) -> Source:
         {"seed": arguments.seed, "duration": arguments.seconds, "wait_for_subscribers": 2},
         config / "simulator_world_model.yaml",
     )
+
+
+def _share_directory() -> Path:
+    """The installed share/mirage_ros, in the prefix that this package was imported from.
+
+    Not from the ament index, which a plain virtual environment does not announce.
+    """
+    for prefix in Path(__file__).parents:
+        share = prefix / "share" / "mirage_ros"
+        if share.is_dir():
+            return share
+    raise SystemExit("demo: mirage_ros is not installed (no share/mirage_ros): run make install")
 
 
 def _environment(config: Path) -> dict[str, str]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
@@ -20,6 +16,7 @@ from std_srvs.srv import Trigger
 from mirage_ros.errors import ConfigurationError, MirageError
 from mirage_ros.msg import MemoryStatus
 from mirage_ros.nodes.parameters import ParameterTable
+from mirage_ros.nodes.running import run_node
 from mirage_ros.nodes.session import Session
 from mirage_ros.nodes.status import diagnostics, memory_status
 from mirage_ros.nodes.warner import ThrottledWarner
@@ -221,22 +218,7 @@ class WorldModelNode(LifecycleNode):
 
 def main(args: list[str] | None = None) -> None:
     """Run the node until it is shut down."""
-    # The worker holds the interpreter for long stretches; the default of 5 ms would be the least a
-    # callback waits for it.
-    sys.setswitchinterval(5e-4)
-    rclpy.init(args=args)
-    node = WorldModelNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        # Launch and terminal may both interrupt; the second time must not cut the tear-down short.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        node.destroy_node()
-        rclpy.try_shutdown()
+    run_node(WorldModelNode, args)
 
 
 if __name__ == "__main__":
