@@ -161,8 +161,7 @@ def test_smooth_channels_go_on_and_texture_fades_to_the_mean() -> None:
     mean = ramp[:, :14].mean()
     carried = (faded[0, 0, :, 20] - mean) / (filled[0, 0, :, 20] - mean)
     assert (carried > 0.85).all()
-    assert filled[0, 1, :, 14].std() > 0.5
-    assert faded[0, 1, :, 17].std() < 0.05
+    assert faded[0, 1, :, 16].std() < 0.1 * filled[0, 1, :, 16].std()
 
 
 def test_correlation_between_neighbours() -> None:
