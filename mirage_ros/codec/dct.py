@@ -24,9 +24,9 @@ COEFFICIENTS = (36, 6, 6)
 #: ITU-R BT.601 full-range luma weights of R, G, B (as in JFIF), from which the chroma rows follow.
 _LUMA = np.array([0.299, 0.587, 0.114])
 
-# Normalisation: std = scale / f ** FALLOFF with f = (u^2 + v^2)^(1/2). Pictures of the world have an
-# amplitude spectrum near 1/f (Field 1987, J. Opt. Soc. Am. A 4), lenses and JPEG take a little more
-# from the high end. The mean of a block, whose f is 0, counts as f = DC_FREQUENCY.
+# Normalisation: std = scale / f ** FALLOFF with f = (u^2 + v^2)^(1/2). Pictures of the world have
+# an amplitude spectrum near 1/f (Field 1987, J. Opt. Soc. Am. A 4); lenses and JPEG take a little
+# more from the high end. The mean of a block, whose f is 0, counts as f = DC_FREQUENCY.
 _LUMA_MEAN = 0.45
 _LUMA_SCALE = 0.7
 _CHROMA_SCALE = 0.16
@@ -148,7 +148,7 @@ class DctCodec:
         self,
         latents: Tensor,  # (T, 48, h, w) float32
     ) -> Tensor:  # (T, 3, 16 h, 16 w) float32
-        """The adjoint of :meth:`analysis`: ``<analysis(x), z> == <x, adjoint(z)>``.
+        """Frames that ``latents`` pull back to: ``<analysis(x), z> == <x, adjoint(z)>`` exactly.
 
         Raises:
             CodecError: as :meth:`decode`.

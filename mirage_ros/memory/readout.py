@@ -139,13 +139,11 @@ def select_tokens(
     best = torch.full((cells,), empty, device=device).scatter_reduce(0, cell, key, "amin")
 
     found = best != empty
-    entry = torch.where(found, best & 0xFFFFFFFF, 0)
-    if entry.numel() == 0 or seen.token.numel() == 0:
-        index = torch.full((cells,), -1, device=device)
-        read_depth = torch.zeros(cells, device=device)
-    else:
-        index = torch.where(found, seen.token[entry], -1)
-        read_depth = torch.where(found, seen.depth[entry], 0.0)
+    entry = best[found] & 0xFFFFFFFF
+    index = torch.full((cells,), -1, device=device)
+    index[found] = seen.token[entry]
+    read_depth = torch.zeros(cells, device=device)
+    read_depth[found] = seen.depth[entry]
     shape = (views, rows, columns)
     return Selection(index.reshape(shape), read_depth.reshape(shape))
 
@@ -198,8 +196,8 @@ def _candidates(
     """
     half = seen.half_size.clamp(min=0.5, max=config.max_reach)
     reach = half.clamp(min=config.reach)
-    # The cells around a projection, nearest first: of the 2 x 2 ones every token may reach some, the
-    # rings around them are asked for the few tokens that appear large.
+    # Of the 2 x 2 cells around its projection every token may reach some; the rings around them are
+    # only for the few tokens that appear large.
     first_u, first_v = torch.floor(seen.u - 0.5), torch.floor(seen.v - 0.5)
     parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     rings = int(np.ceil(config.max_reach))
@@ -217,5 +215,5 @@ def _candidates(
             flat += cell_u[entry].long()
             du, dv = du[entry], dv[entry]
             parts.append((flat, entry, du * du + dv * dv, distance[entry] <= half[entry]))
-    cell, entry, offset2, covers = zip(*parts, strict=True)
-    return torch.cat(cell), torch.cat(entry), torch.cat(offset2), torch.cat(covers)
+    cells, entries, offsets2, covers = zip(*parts, strict=True)
+    return torch.cat(cells), torch.cat(entries), torch.cat(offsets2), torch.cat(covers)

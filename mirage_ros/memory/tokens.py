@@ -100,12 +100,14 @@ class TokenCloud:
                 are not finite, or a footprint is not positive.
         """
         count = self.position.shape[0] if self.position.ndim else 0
-        width = {"position": (3,), "features": tuple(self.features.shape[1:2]), "view": (3,)}
+        if self.features.ndim != 2:
+            raise MemoryFormatError(
+                f"token features must be (N, C). Got shape {tuple(self.features.shape)}"
+            )
+        width = {"position": (3,), "features": (self.channels,), "view": (3,)}
         for name, dtype in _DTYPES.items():
             value: Tensor = getattr(self, name)
             expected = (count, *width.get(name, ()))
-            if name == "features" and value.ndim != 2:
-                expected = (count, "C")
             if tuple(value.shape) != expected or value.dtype != dtype:
                 raise MemoryFormatError(
                     f"token {name} must be {dtype} of shape {expected}. "

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from mirage_ros.errors import ConfigurationError, FrameError
+from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.geometry.poses import exp_twist
+from mirage_ros.memory.backprojection import CellDepthConfig, back_project, cell_depth
+
+CONFIG = CellDepthConfig()
+
+
+def one_cell(pixels: np.ndarray) -> float:
+    return float(cell_depth(torch.from_numpy(pixels.astype(np.float32)), 16, CONFIG)[0, 0])
+
+
+def test_invalid_pixels_do_not_count() -> None:
+    pixels = np.full((16, 16), 2.0)
+    pixels[:4], pixels[4:8], pixels[8:10], pixels[10:12] = 0.0, np.nan, np.inf, 99.0
+    pixels[12, :3] = -1.0
+    assert one_cell(pixels) == 2.0
+
+
+def test_too_few_valid_pixels_drop_the_cell() -> None:
+    pixels = np.zeros((16, 16))
+    assert one_cell(pixels) == 0.0
+    pixels[0, :3] = 1.0
+    assert one_cell(pixels) == 0.0
+    pixels[0, :] = 1.0
+    assert one_cell(pixels) == 1.0
+
+
+@pytest.mark.parametrize(("near_columns", "expected"), [(4, 3.0), (8, 1.0), (12, 1.0), (16, 1.0)])
+def test_an_edge_is_never_averaged(near_columns: int, expected: float) -> None:
+    pixels = np.full((16, 16), 3.0)
+    pixels[:, :near_columns] = 1.0
+    assert one_cell(pixels) == expected
+
+
+def test_a_slanted_surface_is_not_split() -> None:
+    pixels = np.linspace(1.0, 1.6, 256).reshape(16, 16)
+    assert one_cell(pixels) == pytest.approx(1.3, abs=0.01)
+
+
+def test_the_depth_was_measured() -> None:
+    rng = np.random.default_rng(0)
+    depth = rng.choice([0.0, 1.0, 1.01, 2.0, 2.5], size=(48, 64)).astype(np.float32)
+    cells = cell_depth(torch.from_numpy(depth), 16, CONFIG).numpy()
+    assert cells.shape == (3, 4)
+    assert set(np.unique(cells)) <= set(np.unique(depth))
+
+
+def test_cells_are_read_row_by_row() -> None:
+    cells = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)
+    depth = torch.from_numpy(np.kron(cells, np.ones((16, 16), dtype=np.float32)))
+    np.testing.assert_array_equal(cell_depth(depth, 16, CONFIG).numpy(), cells)
+
+
+def test_points_project_back_to_the_cell_centres() -> None:
+    camera = PinholeCamera(64, 48, 50.0, 55.0, 31.0, 25.0).latent(16)
+    pose = exp_twist([0.3, -0.2, 0.5], [0.4, 0.1, -0.2], 1.0)
+    depth = torch.rand(3, 4) + 1.0
+    world = back_project(depth, camera, pose).double().numpy()
+    pixels, z = camera.project((world - pose[:3, 3]) @ pose[:3, :3])
+    np.testing.assert_allclose(pixels, camera.pixel_centres(), atol=1e-5)
+    np.testing.assert_allclose(z, depth.numpy(), atol=1e-5)
+
+
+def test_unusable_input_is_refused() -> None:
+    with pytest.raises(FrameError, match="multiples of 16"):
+        cell_depth(torch.zeros(17, 16), 16, CONFIG)
+    with pytest.raises(FrameError, match="Got shape"):
+        cell_depth(torch.zeros(1, 16, 16), 16, CONFIG)
+    with pytest.raises(ConfigurationError, match="min_depth"):
+        CellDepthConfig(min_depth=2.0, max_depth=1.0)
+    with pytest.raises(ConfigurationError, match="near_share"):
+        CellDepthConfig(near_share=float("nan"))

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import torch
+
+from mirage_ros.errors import ConfigurationError
+from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.geometry.poses import exp_twist
+from mirage_ros.memory.readout import ReadoutConfig, select_tokens
+from mirage_ros.memory.readout_reference import select_tokens_reference
+from mirage_ros.memory.tokens import TokenCloud
+
+STRIDE = 16
+CAMERA = PinholeCamera(6 * STRIDE, 5 * STRIDE, 70.0, 80.0, 47.0, 41.0).latent(STRIDE)
+FOCAL = np.sqrt(70.0 * 80.0)
+HERE = np.eye(4)[None]
+
+
+def cloud(position: np.ndarray, footprint: np.ndarray | float, view: np.ndarray) -> TokenCloud:
+    """Tokens whose only feature is their own number."""
+    count = len(position)
+    tokens = TokenCloud(
+        position=torch.from_numpy(np.asarray(position, dtype=np.float32)).reshape(count, 3),
+        features=torch.arange(count).half()[:, None],
+        footprint=torch.from_numpy(np.broadcast_to(footprint, count).astype(np.float32)),
+        view=torch.from_numpy(np.asarray(view, dtype=np.float32)).reshape(count, 3),
+        stamp_ns=torch.zeros(count, dtype=torch.int64),
+        provenance=torch.ones(count, dtype=torch.uint8),
+        confidence=torch.ones(count),
+        keyframe=torch.zeros(count, dtype=torch.int32),
+    )
+    tokens.validate()
+    return tokens
+
+
+def random_cloud(count: int, seed: int) -> TokenCloud:
+    """Tokens all around the origin, seen from random places at random distances."""
+    rng = np.random.default_rng(seed)
+    position = rng.uniform([-2.0, -2.0, -1.0], [2.0, 2.0, 3.0], (count, 3))
+    view = rng.normal([0.0, 0.0, 1.0], 0.5, (count, 3))
+    view /= np.linalg.norm(view, axis=1, keepdims=True)
+    return cloud(position, rng.uniform(0.002, 0.15, count), view)
+
+
+def poses(count: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    twists = rng.normal(size=(count, 2, 3)) * 0.4
+    return np.array([exp_twist(*twist, 1.0) for twist in twists]).reshape(count, 4, 4)
+
+
+def ahead(*points: tuple[float, float, float], zoom: float = 1.0) -> TokenCloud:
+    """Tokens that were seen from the origin, at footprints ``zoom`` times those of the camera."""
+    position = np.array(points)
+    footprint = zoom * np.maximum(position[:, 2], 0.01) / FOCAL
+    return cloud(position, footprint, directions(position))
+
+
+def directions(points: np.ndarray) -> np.ndarray:
+    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-9)
+
+
+def at_cell(column: float, row: float, depth: float) -> tuple[float, float, float]:
+    """The point that projects to (column, row), in cells, at ``depth``."""
+    x, y, z = CAMERA.unproject(np.array([column, row]), np.array(depth))
+    return float(x), float(y), float(z)
+
+
+@pytest.mark.parametrize("views", [0, 1, 4])
+@pytest.mark.parametrize("count", [0, 1, 2, 150])
+@pytest.mark.parametrize(
+    "config",
+    [
+        ReadoutConfig(),
+        ReadoutConfig(depth_band=0.0, reach=0.5, max_reach=0.5),
+        ReadoutConfig(depth_band=0.5, reach=1.3, max_reach=2.6, offset_weight=0.3),
+    ],
+    ids=["default", "narrow", "wide"],
+)
+def test_same_tokens_as_the_reference(views: int, count: int, config: ReadoutConfig) -> None:
+    tokens, targets = random_cloud(count, seed=count), poses(views, seed=views)
+    selection = select_tokens(tokens, CAMERA, STRIDE, targets, config)
+    index, depth = select_tokens_reference(tokens, CAMERA, STRIDE, targets, config)
+    np.testing.assert_array_equal(selection.index.numpy(), index)
+    np.testing.assert_array_equal(selection.depth.numpy(), depth)
+    if count == 150 and views:
+        assert (index >= 0).mean() > 0.3, "the comparison must be about something"
+
+
+def test_views_do_not_influence_each_other() -> None:
+    tokens, targets = random_cloud(100, seed=1), poses(3, seed=2)
+    together = select_tokens(tokens, CAMERA, STRIDE, targets, ReadoutConfig())
+    for view, pose in enumerate(targets):
+        alone = select_tokens(tokens, CAMERA, STRIDE, pose[None], ReadoutConfig())
+        torch.testing.assert_close(alone.index[0], together.index[view])
+
+
+def test_nothing_behind_the_camera_is_read() -> None:
+    tokens = ahead((0.0, 0.0, -1.0), (0.0, 0.0, 0.05), (0.0, 0.0, 0.0))
+    assert (select_tokens(tokens, CAMERA, STRIDE, HERE, ReadoutConfig()).index == -1).all()
+
+
+def test_of_equal_tokens_the_oldest_wins() -> None:
+    point = at_cell(2.5, 2.5, 1.0)
+    tokens = ahead(at_cell(2.5, 2.5, 1.05), point, point, point)
+    selection = select_tokens(tokens, CAMERA, STRIDE, HERE, ReadoutConfig(depth_band=0.01))
+    assert selection.index[0, 2, 2] == 1
+
+
+def test_a_token_lands_where_the_camera_projects_it() -> None:
+    selection = select_tokens(
+        ahead(at_cell(4.5, 1.5, 1.0)), CAMERA, STRIDE, HERE, ReadoutConfig(reach=0.5)
+    )
+    expected = torch.full((5, 6), -1)
+    expected[1, 4] = 0
+    torch.testing.assert_close(selection.index[0], expected)
+    assert selection.depth[0, 1, 4] == pytest.approx(1.0)
+
+
+def test_a_surface_hides_what_lies_farther_behind_than_the_band() -> None:
+    hidden, front = at_cell(2.5, 2.5, 1.5), at_cell(2.8, 2.8, 1.0)
+    tokens = ahead(hidden, front)
+    assert select_tokens(tokens, CAMERA, STRIDE, HERE, ReadoutConfig()).index[0, 2, 2] == 1
+    wide = ReadoutConfig(depth_band=0.6)
+    assert select_tokens(tokens, CAMERA, STRIDE, HERE, wide).index[0, 2, 2] == 0
+
+
+def test_a_neighbour_fills_but_does_not_hide() -> None:
+    """A near token one cell aside neither hides what covers this cell nor leaves a hole."""
+    behind, aside = at_cell(2.5, 2.5, 2.0), at_cell(3.2, 2.5, 1.0)
+    both = select_tokens(ahead(behind, aside), CAMERA, STRIDE, HERE, ReadoutConfig())
+    assert both.index[0, 2, 3] == 1
+    assert both.depth[0, 2, 2] in (1.0, 2.0)
+    far_only_covers = select_tokens(
+        ahead(behind, aside), CAMERA, STRIDE, HERE, ReadoutConfig(offset_weight=100.0)
+    )
+    assert far_only_covers.index[0, 2, 2] == 0
+    alone = select_tokens(ahead(aside), CAMERA, STRIDE, HERE, ReadoutConfig())
+    assert alone.index[0, 2, 2] == 0
+
+
+def test_each_part_of_the_fit_counts() -> None:
+    middle = at_cell(2.5, 2.5, 1.0)
+    seen_alike = 1.0 / FOCAL
+
+    def winner(rival: tuple[float, float, float], footprint: float, eye_x: float = 0.0) -> int:
+        """Of a rival (0) seen from (``eye_x``, 0, 0) and one seen just so from the origin (1)."""
+        points = np.array([rival, middle])
+        view = directions(points - [[eye_x, 0.0, 0.0], [0.0, 0.0, 0.0]])
+        tokens = cloud(points, np.array([footprint, seen_alike]), view)
+        selection = select_tokens(tokens, CAMERA, STRIDE, HERE, ReadoutConfig())
+        return int(selection.index[0, 2, 2])
+
+    assert winner(middle, seen_alike) == 0
+    assert winner(at_cell(2.8, 2.5, 1.0), seen_alike) == 1
+    assert winner(middle, 2.0 * seen_alike) == 1
+    assert winner(middle, 0.5 * seen_alike) == 1
+    assert winner(middle, seen_alike, eye_x=0.3) == 1
+
+
+def test_a_token_seen_from_afar_covers_several_cells_near_by() -> None:
+    """Seen at 3 m and read at 1 m, a token is three cells wide."""
+    tokens = ahead(at_cell(2.5, 2.5, 1.0), zoom=3.0)
+    covered = select_tokens(tokens, CAMERA, STRIDE, HERE, ReadoutConfig()).index[0] >= 0
+    expected = torch.zeros(5, 6, dtype=torch.bool)
+    expected[1:4, 1:4] = True
+    torch.testing.assert_close(covered, expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"depth_band": -0.1}, "depth_band"),
+        ({"angle_weight": float("nan")}, "angle_weight"),
+        ({"near_plane": 0.0}, "near_plane"),
+        ({"reach": 3.0, "max_reach": 2.0}, "reach"),
+    ],
+)
+def test_unusable_configurations_are_refused(values: dict[str, float], word: str) -> None:
+    with pytest.raises(ConfigurationError, match=word):
+        ReadoutConfig(**values)
