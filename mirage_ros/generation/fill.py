@@ -10,7 +10,7 @@ def fill_holes(
     values: Tensor,  # (T, C, h, w) float
     known: Tensor,  # (T, h, w) bool
 ) -> Tensor:  # (T, C, h, w), the type of values
-    """Every unknown cell becomes the mean of its up to four neighbours; known cells keep theirs.
+    """Every unknown cell becomes the mean of its up to four neighbours; known ones stay as they are.
 
     That is the discrete Laplace equation with the known cells as boundary values and no slope at
     the border of the frame. Its only solution has no bumps of its own: it keeps constants, recovers
@@ -32,6 +32,68 @@ def fill_holes(
     solution = _solve_strips(hole.permute(2, 0, 1), targets.permute(3, 0, 2, 1))
     filled = solution.permute(1, 3, 2, 0).to(values.dtype)
     return torch.where(known[:, None], values, filled)
+
+
+def fade_with_distance(
+    filled: Tensor,  # (T, C, h, w) of fill_holes
+    known: Tensor,  # (T, h, w) bool
+) -> Tensor:  # (T, C, h, w)
+    """Let each channel of a fill return to its frame's mean as fast as neighbours lose touch.
+
+    A membrane carries what stands at the rim of a hole all the way across. That is right for a
+    channel whose neighbouring cells agree (brightness), and wrong for one whose cells do not
+    (texture): the rim's pattern would be stamped over the whole hole. So the deviation from the mean
+    is scaled by r^d: r the correlation of the channel between neighbouring known cells, taken
+    from the frames themselves, and d the distance to the nearest known cell. That is the best
+    linear guess in a field whose correlation falls off like that (kriging, one neighbour).
+    """
+    correlation = neighbour_correlation(filled, known)
+    distance = distance_to_known(known).to(filled.dtype)
+    counts = known.sum(dim=(-2, -1)).clamp(min=1)[:, None]  # (T, 1)
+    mean = (filled * known[:, None]).sum(dim=(-2, -1)) / counts  # (T, C)
+    mean = mean[:, :, None, None]
+    share = correlation[None, :, None, None] ** distance[:, None]
+    return torch.where(known[:, None], filled, mean + (filled - mean) * share)
+
+
+def neighbour_correlation(
+    values: Tensor,  # (T, C, h, w)
+    known: Tensor,  # (T, h, w) bool
+) -> Tensor:  # (C,) in [0, 1]
+    """Correlation of each channel between neighbouring known cells, both directions, all frames.
+
+    1 where a channel does not vary at all, or no two neighbours are known.
+    """
+    pairs = []
+    for axis in (-1, -2):
+        size = values.shape[axis] - 1
+        both = known.narrow(axis, 0, size) & known.narrow(axis, 1, size)
+        here = values.narrow(axis, 0, size).movedim(1, -1)[both]
+        there = values.narrow(axis, 1, size).movedim(1, -1)[both]
+        pairs += [torch.stack([here, there])]
+    first, second = torch.cat(pairs, dim=1).to(torch.float64)  # (P, C) each
+    if len(first) == 0:
+        return values.new_ones(values.shape[1])
+    mean = torch.cat([first, second]).mean(dim=0)
+    first, second = first - mean, second - mean
+    variance = 0.5 * (first * first + second * second).mean(dim=0)
+    covariance = (first * second).mean(dim=0)
+    varies = variance > 1e-12
+    correlation = torch.where(varies, covariance / variance.clamp(min=1e-12), 1.0)
+    return correlation.clamp(0.0, 1.0).to(values.dtype)
+
+
+def distance_to_known(known: Tensor) -> Tensor:  # (T, h, w) bool -> (T, h, w) int64
+    """Steps to the nearest known cell, diagonals counting one; 0 in known cells."""
+    reached = known[:, None].float()
+    distance = torch.zeros(known.shape, dtype=torch.int64, device=known.device)
+    for _ in range(max(known.shape[-2:])):
+        missing = reached[:, 0] == 0.0
+        if not bool(missing.any()):
+            break
+        distance += missing
+        reached = torch.nn.functional.max_pool2d(reached, 3, stride=1, padding=1)
+    return distance
 
 
 def _solve_strips(

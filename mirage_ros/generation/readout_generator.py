@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, GenerationCancelled
-from mirage_ros.generation.fill import fill_holes
+from mirage_ros.generation.fill import fade_with_distance, fill_holes
 
 
 class ReadoutGenerator:
     """Keeps remembered tokens bit for bit and fills holes from their surroundings.
+
+    Latents go on from the rim of a hole as far as neighbouring cells are alike, channel by channel.
 
     Depth is filled as inverse depth: a plane's inverse depth is linear in the pixel, so walls go on
     as the planes they are, and no filled cell comes nearer than the nearest or farther than the
@@ -29,7 +31,8 @@ class ReadoutGenerator:
         """
         readout = condition.readout
         _check(cancelled)
-        latents = fill_holes(readout.latents, readout.coverage)
+        filled = fill_holes(readout.latents, readout.coverage)
+        latents = fade_with_distance(filled, readout.coverage)
         _check(cancelled)
         depth = fill_depth(readout.depth, readout.coverage)
         if condition.first_latents is not None:

@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from mirage_ros.generation.fill import fill_holes
+from mirage_ros.generation.fill import (
+    distance_to_known,
+    fade_with_distance,
+    fill_holes,
+    neighbour_correlation,
+)
 
 
 def random_case(
@@ -127,3 +132,46 @@ def test_no_hole_is_a_copy() -> None:
 def test_the_same_bits_twice() -> None:
     values, known = random_case(9, 48, 16, 20, 0.6)
     assert torch.equal(fill_holes(values, known), fill_holes(values, known))
+
+
+def test_distance_counts_steps_to_the_nearest_known_cell() -> None:
+    known = torch.zeros(2, 4, 6, dtype=torch.bool)
+    known[:, 1, 0] = True
+    known[1, 3, 5] = True
+    rows, columns = torch.meshgrid(torch.arange(4), torch.arange(6), indexing="ij")
+    first = torch.maximum((rows - 1).abs(), columns)
+    second = torch.maximum((rows - 3).abs(), (columns - 5).abs())
+    expected = torch.stack([first, torch.minimum(first, second)])
+    assert torch.equal(distance_to_known(known), expected)
+
+
+def test_smooth_channels_go_on_and_texture_fades_to_the_mean() -> None:
+    generator = torch.Generator().manual_seed(4)
+    ramp = torch.linspace(0.0, 1.0, 24)[None, :].repeat(16, 1)
+    noise = torch.randn(16, 24, generator=generator)
+    constant = torch.full((16, 24), 0.7)
+    known = torch.ones(1, 16, 24, dtype=torch.bool)
+    known[0, :, 14:] = False
+    values = torch.stack([ramp, noise, constant])[None] * known[:, None]
+    filled = fill_holes(values, known)
+    faded = fade_with_distance(filled, known)
+    assert torch.equal(faded[:, :, :, :14], values[:, :, :, :14])
+    torch.testing.assert_close(faded[0, 2, :, 14:], constant[:, 14:])
+    # The ramp's rim is carried on nearly whole, the noise is gone a cell or two into the hole.
+    mean = ramp[:, :14].mean()
+    carried = (faded[0, 0, :, 20] - mean) / (filled[0, 0, :, 20] - mean)
+    assert (carried > 0.85).all()
+    assert faded[0, 1, :, 16].std() < 0.1 * filled[0, 1, :, 16].std()
+
+
+def test_correlation_between_neighbours() -> None:
+    stripes = torch.tensor([1.0, -1.0] * 6)[None, :].repeat(8, 1)
+    blocks = torch.repeat_interleave(torch.tensor([1.0, -1.0]), 6)[None, :].repeat(8, 1)
+    values = torch.stack([stripes, blocks])[None]
+    known = torch.ones(1, 8, 12, dtype=torch.bool)
+    correlation = neighbour_correlation(values, known)
+    # Pairs: 88 side by side, all opposite in the stripes and 80 alike in the blocks; 84 above each
+    # other, all alike.
+    assert correlation[0] == pytest.approx(max(0.0, (84 - 88) / 172))
+    assert correlation[1] == pytest.approx((84 + 80 - 8) / 172)
+    assert neighbour_correlation(values, torch.zeros_like(known)).tolist() == [1.0, 1.0]
