@@ -141,10 +141,14 @@ def log_motion(
 
     Unique while the rotation stays below pi.
     """
-    axis, theta = axangles.mat2axangle(T_start_end[:3, :3], unit_thresh=1e-3)
+    # By way of the quaternion: the axis as an eigenvector is lost in rounding at small angles.
+    vector = quaternion_from_pose(T_start_end)
+    sine = float(np.linalg.norm(vector[:3]))
+    theta = 2.0 * math.atan2(sine, float(vector[3]))
     translation = T_start_end[:3, 3]
-    if abs(theta) < 1e-9:
-        return translation / duration, np.zeros(3)
+    if theta < 1e-9:
+        return translation / duration, 2.0 * vector[:3] / duration
+    axis = vector[:3] / sine
     left_jacobian = _left_jacobian(axis, theta)
     linear = np.asarray(np.linalg.solve(left_jacobian, translation) / duration, dtype=np.float64)
     return linear, np.asarray(axis * theta / duration, dtype=np.float64)
