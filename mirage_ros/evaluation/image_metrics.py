@@ -45,7 +45,7 @@ def ssim(
     chosen = _checked(image, truth, mask)
     if not chosen.any():
         return math.nan
-    _, full = structural_similarity(
+    _, full = structural_similarity(  # type: ignore[no-untyped-call]
         image, truth, channel_axis=2, data_range=255, win_size=_SSIM_WINDOW, full=True
     )
     return float(np.mean(full[chosen]))
