@@ -10,7 +10,7 @@ def fill_holes(
     values: Tensor,  # (T, C, h, w) float
     known: Tensor,  # (T, h, w) bool
 ) -> Tensor:  # (T, C, h, w), the type of values
-    """Every unknown cell becomes the mean of its up to four neighbours; known ones stay as they are.
+    """Every unknown cell becomes the mean of its up to four neighbours; known cells keep theirs.
 
     That is the discrete Laplace equation with the known cells as boundary values and no slope at
     the border of the frame. Its only solution has no bumps of its own: it keeps constants, recovers
@@ -42,8 +42,8 @@ def fade_with_distance(
 
     A membrane carries what stands at the rim of a hole all the way across. That is right for a
     channel whose neighbouring cells agree (brightness), and wrong for one whose cells do not
-    (texture): the rim's pattern would be stamped over the whole hole. So the deviation from the mean
-    is scaled by r^d: r the correlation of the channel between neighbouring known cells, taken
+    (texture): the rim's pattern would be stamped over the whole hole. So the deviation from the
+    mean is scaled by r^d: r the correlation of the channel between neighbouring known cells, taken
     from the frames themselves, and d the distance to the nearest known cell. That is the best
     linear guess in a field whose correlation falls off like that (kriging, one neighbour).
     """
