@@ -64,23 +64,20 @@ def neighbour_correlation(
 
     1 where a channel does not vary at all, or no two neighbours are known.
     """
-    pairs = []
+    weight = known[:, None].to(values.dtype)
+    # Centred first: the sums below then neither cancel nor make noise of a constant channel.
+    mean = (values * weight).sum(dim=(0, 2, 3)) / weight.sum().clamp(min=1.0)
+    centred = (values - mean[:, None, None]) * weight
+    products = values.new_zeros(values.shape[1])
+    squares = values.new_zeros(values.shape[1])
     for axis in (-1, -2):
         size = values.shape[axis] - 1
-        both = known.narrow(axis, 0, size) & known.narrow(axis, 1, size)
-        here = values.narrow(axis, 0, size).movedim(1, -1)[both]
-        there = values.narrow(axis, 1, size).movedim(1, -1)[both]
-        pairs += [torch.stack([here, there])]
-    first, second = torch.cat(pairs, dim=1).to(torch.float64)  # (P, C) each
-    if len(first) == 0:
-        return values.new_ones(values.shape[1])
-    mean = torch.cat([first, second]).mean(dim=0)
-    first, second = first - mean, second - mean
-    variance = 0.5 * (first * first + second * second).mean(dim=0)
-    covariance = (first * second).mean(dim=0)
-    varies = variance > 1e-12
-    correlation = torch.where(varies, covariance / variance.clamp(min=1e-12), 1.0)
-    return correlation.clamp(0.0, 1.0).to(values.dtype)
+        here, there = centred.narrow(axis, 0, size), centred.narrow(axis, 1, size)
+        both = weight.narrow(axis, 0, size) * weight.narrow(axis, 1, size)
+        products += (here * there).sum(dim=(0, 2, 3))
+        squares += 0.5 * ((here * here + there * there) * both).sum(dim=(0, 2, 3))
+    varies = squares > 1e-10 * weight.sum()
+    return torch.where(varies, products / squares.clamp(min=1e-20), 1.0).clamp(0.0, 1.0)
 
 
 def distance_to_known(known: Tensor) -> Tensor:  # (T, h, w) bool -> (T, h, w) int64
