@@ -64,6 +64,14 @@ class ReplayNode(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("replay", **kwargs)
+        self._stopping = threading.Event()
+        try:
+            self._set_up()
+        except MirageError:
+            self.destroy_node()
+            raise
+
+    def _set_up(self) -> None:
         self._table = ParameterTable(self, REPLAY_PARAMETERS, is_configured=lambda: True)
         self._table.require_valid()
         self._sequence: RgbdSequence = open_sequence(self._table["sequence"])
@@ -87,7 +95,6 @@ class ReplayNode(Node):
             else None
         )
         self._prefetched: queue.Queue[RgbdFrame] = queue.Queue(_PREFETCH)
-        self._stopping = threading.Event()
         threading.Thread(target=self._prefetch, name="prefetch", daemon=True).start()
         self._position = 0
         self._start_s: float | None = None
