@@ -1,5 +1,6 @@
 """Pixels to latents and back."""
 
 from mirage_ros.codec.base import Codec
+from mirage_ros.codec.dct import DctCodec
 
-__all__ = ["Codec"]
+__all__ = ["Codec", "DctCodec"]

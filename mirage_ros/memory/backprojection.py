@@ -1,0 +1,101 @@
+"""Depth at latent resolution without inventing surfaces, and the points it stands for.
+
+Averaging depth over a cell, or interpolating it across invalid pixels, yields surfaces that exist
+nowhere. So each cell takes one depth that was measured: the median of the valid pixels, and where
+an edge runs through the cell the median of one side of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mirage_ros.errors import ConfigurationError, FrameError
+from mirage_ros.geometry.camera import PinholeCamera
+
+
+@dataclass(frozen=True)
+class CellDepthConfig:
+    """Which depths count, and when a cell is split at an edge.
+
+    Attributes:
+        min_depth: nearest depth believed, metres.
+        max_depth: farthest depth believed, metres.
+        min_valid: share of a cell's pixels that must be valid, else the cell is dropped.
+        edge_ratio: a gap between consecutive sorted depths wider than this share of the nearer one
+            splits the cell into two surfaces.
+        near_share: the nearer surface stands for a split cell from this share of the valid pixels
+            on, the farther one below it.
+
+    Raises:
+        ConfigurationError: a value lies outside its range.
+    """
+
+    min_depth: float = 0.1
+    max_depth: float = 10.0
+    min_valid: float = 0.03
+    edge_ratio: float = 0.05
+    near_share: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.min_depth < self.max_depth < float("inf"):
+            raise ConfigurationError(
+                "0 < min_depth < max_depth must hold. "
+                f"Got min_depth={self.min_depth}, max_depth={self.max_depth}"
+            )
+        for name in ("min_valid", "edge_ratio", "near_share"):
+            value = getattr(self, name)
+            if not 0.0 < value <= 1.0:
+                raise ConfigurationError(f"{name} must be in (0, 1]. Got {value}")
+
+
+def cell_depth(
+    depth: Tensor,  # (H, W) float32 z-depth in metres; 0, NaN or infinite = unknown
+    stride: int,
+    config: CellDepthConfig,
+) -> Tensor:  # (H / stride, W / stride) float32, 0 where the cell is dropped
+    """One measured depth per cell.
+
+    Raises:
+        FrameError: not two-dimensional, or a side is no multiple of ``stride``.
+    """
+    if depth.ndim != 2 or depth.shape[0] % stride or depth.shape[1] % stride:
+        raise FrameError(
+            f"depth must be (H, W) with sides that are multiples of {stride}. "
+            f"Got shape {tuple(depth.shape)}"
+        )
+    rows, columns = depth.shape[0] // stride, depth.shape[1] // stride
+    pixels = depth.reshape(rows, stride, columns, stride).transpose(1, 2)
+    pixels = pixels.reshape(rows * columns, stride * stride)
+    valid = (pixels >= config.min_depth) & (pixels <= config.max_depth)  # NaN compares false
+    ordered = torch.where(valid, pixels, torch.inf).sort(dim=1).values
+    count = valid.sum(dim=1)
+
+    nearer, farther = ordered[:, :-1], ordered[:, 1:]
+    gap = torch.where(torch.isfinite(farther), farther / nearer - 1.0, 0.0)
+    widest, split = gap.max(dim=1)
+    near_count = split + 1
+    has_edge = widest > config.edge_ratio
+    takes_near = near_count >= config.near_share * count
+    first = torch.where(has_edge & ~takes_near, near_count, 0)
+    last = torch.where(has_edge & takes_near, near_count, count) - 1
+
+    median = ordered.gather(1, ((first + last) // 2).clamp(min=0)[:, None])[:, 0]
+    kept = count >= max(1.0, config.min_valid * stride * stride)
+    return torch.where(kept, median, 0.0).reshape(rows, columns)
+
+
+def back_project(
+    depth: Tensor,  # (h, w) float32 z-depth at the cell centres, metres
+    camera: PinholeCamera,  # of the latent grid: its pixels are the cells
+    T_world_camera: NDArray[np.float64],  # (4, 4)
+) -> Tensor:  # (h, w, 3) float32, world
+    """World points of the cell centres."""
+    # In float64 until the end: the world frame's origin may be far away.
+    points = camera.unproject(camera.pixel_centres(), depth.cpu().numpy())
+    world = points @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
+    return torch.from_numpy(world.astype(np.float32)).to(depth.device)
