@@ -1,7 +1,7 @@
 """A MuJoCo apartment with a differential-drive robot and an RGB-D camera; needs no ROS."""
 
-from mirage_ros.sources.simulator.renderer import RgbdRenderer  # isort: skip  (sets MUJOCO_GL)
 from mirage_ros.sources.simulator.apartment import ApartmentScene, build_apartment
+from mirage_ros.sources.simulator.renderer import RgbdRenderer
 from mirage_ros.sources.simulator.robot import (
     DriveLimits,
     OdometryDrift,

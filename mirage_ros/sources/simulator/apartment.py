@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +11,7 @@ from mirage_ros.sources.simulator import surfaces, textures
 from mirage_ros.sources.simulator.floorplan import Door, FloorPlan, Rectangle, Room, draw_floorplan
 from mirage_ros.sources.simulator.free_space import FreeSpace
 from mirage_ros.sources.simulator.furnish import RoomFurnisher
+from mirage_ros.sources.simulator.headless import mujoco
 from mirage_ros.sources.simulator.materials import Material, furniture_materials
 from mirage_ros.sources.simulator.meshes import (
     BoxCollider,
@@ -166,8 +166,8 @@ def _add_lights(spec: mujoco.MjSpec) -> None:
     varies within a surface is baked into textures.
     """
     for direction, diffuse, ambient in (
-        ((0.35, 0.55, -1.0), 0.46, 0.46),
-        ((-0.45, -0.25, 0.8), 0.34, 0.0),
+        ((0.35, 0.55, -1.0), 0.44, 0.54),
+        ((-0.45, -0.25, 0.8), 0.40, 0.0),
     ):
         spec.worldbody.add_light(
             type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,

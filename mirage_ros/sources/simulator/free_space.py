@@ -58,8 +58,8 @@ class FreeSpace:
         """Distance from points to the nearest obstacle, 0 outside the apartment."""
         cells = self._cell(points)
         rows, columns = self.clearance.shape
-        inside = ((cells >= 0) & (cells < [rows, columns])).all(axis=-1)
-        safe = np.where(inside[:, None], cells, 0)
+        inside = np.logical_and(cells >= 0, cells < [rows, columns]).all(axis=-1)
+        safe = np.clip(cells, 0, [rows - 1, columns - 1])
         return np.where(inside, self.clearance[safe[:, 0], safe[:, 1]], np.float32(0.0))
 
     def _cell(self, points: NDArray[np.float64]) -> NDArray[np.int64]:  # (N, 2) row, column
@@ -72,7 +72,7 @@ class FreeSpace:
         return points
 
     def viewpoint(self, area: Rectangle) -> tuple[float, float]:
-        """The place in an area with the most clearance, the nearest to its middle among the best."""
+        """A place in an area with much clearance and near its middle."""
         window = _inner_cells(self.origin, area)
         clearance = np.minimum(self.clearance[window], np.float32(0.75))
         rows, columns = np.indices(clearance.shape)

@@ -162,6 +162,11 @@ class RoomFurnisher:
             x, y = point_on(self._room.rectangle, side.side, s)
             placement = Placement(x, y, _YAW[side.side])
             footprint = _footprint(placement, piece)
+            hides_window = piece.tall and any(
+                s - piece.width / 2.0 < b and a < s + piece.width / 2.0 for a, b in side.windows
+            )
+            if hides_window and attempt < 20:
+                continue
             if self._is_free(footprint):
                 self._stand(piece, placement, footprint)
                 if piece.tall:

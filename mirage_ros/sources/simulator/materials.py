@@ -41,7 +41,6 @@ def furniture_materials(rng: np.random.Generator) -> dict[str, Material]:
         "wood_light": (0.80, 0.64, 0.44),
         "wood_dark": (0.38, 0.25, 0.16),
         "wood_red": (0.58, 0.33, 0.20),
-        "wood_white": (0.88, 0.86, 0.82),
     }
     fabrics = {
         "fabric_a": (0.30, 0.42, 0.58),
@@ -50,6 +49,7 @@ def furniture_materials(rng: np.random.Generator) -> dict[str, Material]:
         "fabric_d": (0.72, 0.62, 0.46),
     }
     plains: dict[str, textures.Colour] = {
+        "wood_white": (0.90, 0.88, 0.84),  # painted, no grain
         "metal": (0.62, 0.63, 0.66),
         "black": (0.09, 0.09, 0.10),
         "enamel": (0.92, 0.92, 0.93),
@@ -70,7 +70,7 @@ def furniture_materials(rng: np.random.Generator) -> dict[str, Material]:
     )
     return {
         **{
-            name: Material(textures.wood(rng, _SIZE, _SIZE, varied(colour, 0.04)), 1.2)
+            name: Material(textures.wood(rng, _SIZE, _SIZE, textures.toned(rng, colour)), 1.2)
             for name, colour in woods.items()
         },
         **{

@@ -23,12 +23,16 @@ class Placement:
 
     def apply(self, points: NDArray[np.float64]) -> NDArray[np.float64]:  # (N, 3) -> (N, 3)
         """Points of the piece's frame in the world."""
-        return self.rotate(points) + np.array([self.x, self.y, 0.0])
+        moved: NDArray[np.float64] = self.rotate(points) + np.array([self.x, self.y, 0.0])
+        return moved
 
     def rotate(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:  # (N, 3) -> (N, 3)
         """Directions of the piece's frame in the world."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
-        return vectors @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
+        turned: NDArray[np.float64] = vectors @ np.array(
+            [[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]
+        )
+        return turned
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,10 @@ class PieceBuilder:
             side_uv,
             faces,
         )
-        for rim, centre, up in ((lower, origin, -1.0), (upper, origin + [0.0, 0.0, height], 1.0)):
+        for rim, centre, up in (
+            (lower, origin, -1.0),
+            (upper, origin + np.array([0.0, 0.0, height]), 1.0),
+        ):
             points = np.concatenate([rim[:-1], centre[None]])
             fan = np.stack([i, (i + 1) % sides, np.full_like(i, sides)], -1)
             mesh.add(

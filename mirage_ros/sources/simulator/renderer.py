@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mirage_ros.errors import ConfigurationError
 from mirage_ros.geometry.camera import PinholeCamera
-
-if "MUJOCO_GL" not in os.environ and sys.platform.startswith("linux"):
-    # MuJoCo picks its way to OpenGL when first imported, and by default wants a display.
-    os.environ["MUJOCO_GL"] = "egl"
-
-import mujoco
+from mirage_ros.sources.simulator.headless import CAN_RENDER, mujoco
 
 #: What is nearer than this is not drawn, metres.
 NEAR = 0.04
@@ -36,6 +29,9 @@ class RgbdRenderer:
         camera: intrinsics of the images; any principal point.
         max_range: depth beyond this many metres is unknown (0).
         hidden_groups: geom groups that are not drawn.
+
+    Raises:
+        ConfigurationError: this machine has no library to render with.
     """
 
     _SAMPLES = 2
@@ -48,6 +44,11 @@ class RgbdRenderer:
         max_range: float,
         hidden_groups: tuple[int, ...],
     ) -> None:
+        if not CAN_RENDER:
+            raise ConfigurationError(
+                "rendering needs EGL (Debian: libegl1 libgl1-mesa-dri) or OSMesa (libosmesa6). "
+                "Got neither library"
+            )
         self.camera = camera
         self._model = model
         self._far = max_range + 1.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from mirage_ros.errors import ConfigurationError
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import T_BODY_OPTICAL
 from mirage_ros.sources.simulator.apartment import COLLIDER_GROUP
+from mirage_ros.sources.simulator.headless import mujoco
 
 WHEEL_RADIUS = 0.07
 #: Distance between the wheels' contact points, metres.
@@ -108,7 +108,7 @@ class RobotCamera:
         )
 
     @property
-    def T_base_camera(self) -> NDArray[np.float64]:
+    def T_base_camera(self) -> NDArray[np.float64]:  # noqa: N802
         """(4, 4) optical frame in the base frame, which lies on the floor between the wheels."""
         angle = math.radians(self.pitch)
         c, s = math.cos(angle), math.sin(angle)

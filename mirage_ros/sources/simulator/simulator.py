@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import pose_from_quaternion, validate_pose
 from mirage_ros.sources.simulator.apartment import COLLIDER_GROUP, ApartmentScene
+from mirage_ros.sources.simulator.headless import mujoco
 from mirage_ros.sources.simulator.renderer import RgbdRenderer
 from mirage_ros.sources.simulator.robot import (
     RADIUS,
@@ -105,17 +105,17 @@ class Simulator:
         return self._mount.intrinsics
 
     @property
-    def T_base_camera(self) -> NDArray[np.float64]:
+    def T_base_camera(self) -> NDArray[np.float64]:  # noqa: N802
         """(4, 4) optical frame in the base frame."""
         return self._mount.T_base_camera
 
     @property
-    def T_world_base(self) -> NDArray[np.float64]:
+    def T_world_base(self) -> NDArray[np.float64]:  # noqa: N802
         """(4, 4) true pose of the base."""
         return pose_from_quaternion(self.data.qpos[:3], self.data.qpos[[4, 5, 6, 3]])
 
     @property
-    def T_world_camera(self) -> NDArray[np.float64]:
+    def T_world_camera(self) -> NDArray[np.float64]:  # noqa: N802
         """(4, 4) true pose of the optical frame."""
         pose: NDArray[np.float64] = self.T_world_base @ self.T_base_camera
         return pose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -122,7 +123,10 @@ def _wall_pattern(rng: np.random.Generator, kind: str, height: int, width: int) 
     base = textures.varied(rng, base, 0.04)
     ppm = PIXELS_PER_METRE
     pixels = textures.plaster(rng, height, width, base)
-    floor_side = lambda metres: slice(height - round(metres * ppm), height)  # noqa: E731
+
+    def floor_side(metres: float) -> slice:
+        return slice(height - round(metres * ppm), height)
+
     accent = textures.varied(rng, (0.45, 0.50, 0.60), 0.18)
     if kind in ("kitchen", "bathroom"):
         tall = floor_side(1.5 if kind == "kitchen" else 1.9)
@@ -131,24 +135,27 @@ def _wall_pattern(rng: np.random.Generator, kind: str, height: int, width: int) 
             rng, len(band), width, textures.varied(rng, base, 0.03), round(0.15 * ppm), accent
         )
     elif kind == "bedroom":
-        paper = [base, tuple(0.90 * c for c in base), textures.varied(rng, base, 0.05)]
+        paper = [base, _scaled(base, 0.9), textures.varied(rng, base, 0.05)]
         pixels = textures.stripes(rng, height, width, paper)
     elif kind == "hall":
         panel = floor_side(1.0)
-        timber = textures.varied(rng, (0.58, 0.42, 0.28), 0.05)
+        timber = textures.toned(rng, (0.62, 0.45, 0.30))
         pixels[panel] = textures.wood(rng, width, round(1.0 * ppm), timber).transpose(1, 0, 2)
         for left in range(0, width, round(0.42 * ppm)):
             pixels[panel, left : left + 2] = pixels[panel, left : left + 2] // 2
     else:
         lower = floor_side(1.0)
-        darker = tuple(0.82 * c for c in textures.varied(rng, base, 0.05))
-        pixels[lower] = textures.plaster(
-            rng, round(1.0 * ppm), width, (darker[0], darker[1], darker[2])
-        )
+        darker = _scaled(textures.varied(rng, base, 0.05), 0.82)
+        pixels[lower] = textures.plaster(rng, round(1.0 * ppm), width, darker)
         rail = height - round(1.0 * ppm)
         pixels[rail - 3 : rail + 2] = textures.to_pixels(np.array(accent))
     pixels[floor_side(0.09)] = textures.wood(rng, round(0.09 * ppm), width, (0.86, 0.84, 0.80))
     return pixels
+
+
+def _scaled(colour: textures.Colour, factor: float) -> textures.Colour:
+    r, g, b = colour
+    return r * factor, g * factor, b * factor
 
 
 def paint_floor(
@@ -170,7 +177,7 @@ def paint_floor(
     elif room.kind == "bedroom":
         pixels = textures.fabric(rng, height, width, textures.varied(rng, (0.62, 0.58, 0.52)))
     else:
-        timber = textures.varied(rng, (0.66, 0.47, 0.30), 0.06)
+        timber = textures.toned(rng, (0.72, 0.52, 0.34))
         pixels = textures.planks(rng, height, width, timber, PIXELS_PER_METRE)
     occupied = np.zeros((height, width), np.float32)
     for corners in footprints:
@@ -215,7 +222,7 @@ def build_shell(meshes: MeshSet, room: Room, sides: list[WallSide]) -> None:
     offset = 0.0
     for side in sides:
         edges = [0.0, *(edge for opening in side.openings for edge in opening), side.length]
-        for index, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for index, (start, end) in enumerate(pairwise(edges)):
             bottom = DOOR_HEIGHT if index % 2 else 0.0
             (x0, y0), (x1, y1) = point_on(r, side.side, start), point_on(r, side.side, end)
             u0, u1 = (offset + start) / total, (offset + end) / total

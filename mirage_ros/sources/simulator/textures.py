@@ -16,7 +16,7 @@ Colour = tuple[float, float, float]
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cells: tuple[float, float]) -> Field:
-    """Smooth noise in about [-1, 1]; ``cells`` is the size of its grain in pixels (rows, columns)."""
+    """Smooth noise in about [-1, 1]; ``cells`` is its grain in pixels (rows, columns)."""
     total: Field = np.zeros((height, width), np.float32)
     rows, columns = cells
     weight = 1.0
@@ -43,6 +43,13 @@ def to_pixels(field: NDArray[np.floating]) -> Pixels:
 def varied(rng: np.random.Generator, colour: Colour, spread: float = 0.06) -> Colour:
     """A colour near the one given."""
     r, g, b = np.clip(np.array(colour) + rng.normal(0.0, spread, 3), 0.05, 0.95)
+    return float(r), float(g), float(b)
+
+
+def toned(rng: np.random.Generator, colour: Colour, spread: float = 0.12) -> Colour:
+    """A brighter or darker shade of a colour; its hue stays."""
+    factor = 1.0 + float(rng.normal(0.0, spread))
+    r, g, b = np.clip(np.array(colour) * factor, 0.05, 0.95)
     return float(r), float(g), float(b)
 
 
@@ -129,6 +136,8 @@ def leaves(rng: np.random.Generator, height: int, width: int) -> Pixels:
 def rug(rng: np.random.Generator, height: int, width: int) -> Pixels:
     """A woven rug: borders about a field of rosettes."""
     palette = rng.uniform(0.15, 0.85, (6, 3)).astype(np.float32)
+    # Dyed wool: half as saturated as paint.
+    palette = 0.5 * palette + 0.5 * palette.mean(axis=1, keepdims=True)
     field = np.empty((height, width, 3), np.float32)
     field[:] = palette[0]
     inset = 0

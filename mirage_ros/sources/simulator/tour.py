@@ -193,15 +193,13 @@ class Tour:
             leg = self._legs[state.leg]
             if state.look < 0:
                 state = replace(state, point=_nearest(leg.path, state.point, pose))
-                left = leg.path[-1] - pose[:2, 3]
-                if state.point < len(leg.path) - 3 or math.hypot(*left) > _ARRIVED:
-                    if state.point < len(leg.path) - 1:
-                        return self._follow(leg, pose, state)
+                near = math.hypot(*(leg.path[-1] - pose[:2, 3])) <= _ARRIVED
+                last = len(leg.path) - 1
+                if state.point < last - 2 or (state.point < last and not near):
+                    return self._follow(leg, pose, state)
                 state = replace(state, look=0, look_goal=self._look_goal(leg, 0, pose))
             if state.look < len(leg.looks):
-                error = state.look_goal - heading_of(pose)
-                # The goal may lie more than half a turn away: unwrap towards the turn's direction.
-                error = _wrapped(error)
+                error = _wrapped(state.look_goal - heading_of(pose))
                 if abs(error) > _ALIGNED:
                     return (0.0, _turn(error)), state
                 upcoming = state.look + 1
