@@ -148,7 +148,9 @@ class DctCodec:
         self,
         latents: Tensor,  # (T, 48, h, w) float32
     ) -> Tensor:  # (T, 3, 16 h, 16 w) float32
-        """Frames that ``latents`` pull back to: ``<analysis(x), z> == <x, adjoint(z)>`` exactly.
+        """Frames that ``latents`` pull back to under the transpose of :meth:`analysis`.
+
+        That is, ``<analysis(x), z> == <x, adjoint(z)>`` for all x and z.
 
         Raises:
             CodecError: as :meth:`decode`.

@@ -32,10 +32,10 @@ def horizon_row(outcomes: Sequence[Outcome], horizon_s: float) -> dict[str, Any]
         "coverage": _mean([float(o.prediction.coverage.mean()) for o in at_horizon]),
     }
     for name in ("predicted", "unchanged"):
-        triples = [(_view(o, name), o.actual, o.prediction.coverage) for o in usable]
+        triples = [(_unit(_view(o, name)), _unit(o.actual), o.prediction.coverage) for o in usable]
         row[name] = {
             "psnr_covered": _mean([psnr(*triple) for triple in triples]),
-            "psnr_all": _mean([psnr(view, actual) for view, actual, _ in triples]),
+            "psnr_all": _mean([psnr(v, a, np.ones_like(mask)) for v, a, mask in triples]),
             "ssim_covered": _mean([ssim(*triple) for triple in triples]),
             "sharpness_covered": _mean([sharpness(*triple) for triple in triples]),
         }
@@ -94,6 +94,11 @@ def _timing_line(timings: dict[str, Any], stage: str, label: str) -> str:
 
 def _view(outcome: Outcome, name: str) -> NDArray[np.uint8]:
     return outcome.prediction.image if name == "predicted" else outcome.before
+
+
+def _unit(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Colours from 0 to 1."""
+    return image.astype(np.float32) / np.float32(255.0)
 
 
 def _mean(values: Sequence[float]) -> float | None:

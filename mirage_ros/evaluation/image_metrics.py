@@ -1,8 +1,14 @@
-"""How alike two pictures are, over all pixels or those of a mask."""
+"""Image metrics over the pixels that count.
+
+Pictures are (H, W, 3) float32 RGB in [0, 1]; a mask is (H, W) bool, True where a pixel counts.
+PSNR alone rewards blur, so it should never stand without SSIM and sharpness.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,84 +16,88 @@ from skimage.metrics import structural_similarity
 
 from mirage_ros.errors import FrameError
 
-#: Side of the window of SSIM, pixels (Wang et al. 2004, as scikit-image sets it for a flat window).
-_SSIM_WINDOW = 7
+# scikit-image carries no types here.
+_structural_similarity: Callable[..., Any] = structural_similarity
 
 
 def psnr(
-    image: NDArray[np.uint8],  # (H, W, 3)
-    truth: NDArray[np.uint8],  # (H, W, 3)
-    mask: NDArray[np.bool_] | None = None,  # (H, W)
+    picture: NDArray[np.float32],  # (H, W, 3)
+    truth: NDArray[np.float32],  # (H, W, 3)
+    mask: NDArray[np.bool_],  # (H, W)
 ) -> float:
-    """Peak signal-to-noise ratio, dB; infinite for equal pictures, NaN for an empty mask.
+    """Peak signal-to-noise ratio over the mask, dB; infinite when equal, NaN on an empty mask.
 
     Raises:
-        FrameError: shapes or types do not fit.
+        FrameError: shapes do not fit.
     """
-    chosen = _checked(image, truth, mask)
-    difference = image[chosen].astype(np.float64) - truth[chosen]
-    if not difference.size:
+    _check(picture, truth, mask)
+    if not mask.any():
         return math.nan
-    error = float(np.mean(difference**2))
-    return math.inf if error == 0.0 else 10.0 * math.log10(255.0**2 / error)
+    error = float(np.mean((picture[mask] - truth[mask]) ** 2, dtype=np.float64))
+    return math.inf if error == 0.0 else -10.0 * math.log10(error)
 
 
 def ssim(
-    image: NDArray[np.uint8],  # (H, W, 3)
-    truth: NDArray[np.uint8],  # (H, W, 3)
-    mask: NDArray[np.bool_] | None = None,  # (H, W)
+    picture: NDArray[np.float32],  # (H, W, 3)
+    truth: NDArray[np.float32],  # (H, W, 3)
+    mask: NDArray[np.bool_],  # (H, W)
 ) -> float:
-    """Structural similarity: scikit-image's per-pixel map, averaged over the mask.
+    """Structural similarity of the whole pictures, its map averaged over the mask; NaN if empty.
+
+    Gaussian windows with sigma 1.5 and population statistics (Wang et al. 2004, IEEE TIP 13(4)),
+    colour channels averaged.
 
     Raises:
-        FrameError: shapes or types do not fit.
+        FrameError: shapes do not fit.
     """
-    chosen = _checked(image, truth, mask)
-    if not chosen.any():
+    _check(picture, truth, mask)
+    if not mask.any():
         return math.nan
-    _, full = structural_similarity(  # type: ignore[no-untyped-call]
-        image, truth, channel_axis=2, data_range=255, win_size=_SSIM_WINDOW, full=True
+    _, similarity = _structural_similarity(
+        picture,
+        truth,
+        data_range=1.0,
+        channel_axis=2,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        full=True,
     )
-    return float(np.mean(full[chosen]))
+    return float(similarity[mask].mean(dtype=np.float64))
+
+
+def gradient_energy(
+    picture: NDArray[np.float32],  # (H, W, 3)
+    mask: NDArray[np.bool_],  # (H, W)
+) -> float:
+    """Sum of squared differences between neighbouring pixels that both count."""
+    across = (picture[:, 1:] - picture[:, :-1])[mask[:, 1:] & mask[:, :-1]]
+    down = (picture[1:] - picture[:-1])[mask[1:] & mask[:-1]]
+    return float(np.sum(across**2, dtype=np.float64) + np.sum(down**2, dtype=np.float64))
 
 
 def sharpness(
-    image: NDArray[np.uint8],  # (H, W, 3)
-    truth: NDArray[np.uint8],  # (H, W, 3)
-    mask: NDArray[np.bool_] | None = None,  # (H, W)
+    picture: NDArray[np.float32],  # (H, W, 3)
+    reference: NDArray[np.float32],  # (H, W, 3)
+    mask: NDArray[np.bool_],  # (H, W)
 ) -> float:
-    """Gradient energy of ``image`` over that of ``truth``: below 1 blurred, above 1 too busy.
+    """Gradient energy as a share of the reference's: below 1 blurred, above 1 noisy or blocky.
 
-    Energy is the mean squared difference of neighbouring pixels' grey values in both directions,
-    counted at pixels of the mask.
+    NaN where the reference has no gradient at all.
 
     Raises:
-        FrameError: shapes or types do not fit.
+        FrameError: shapes do not fit.
     """
-    chosen = _checked(image, truth, mask)
-    reference = _gradient_energy(truth, chosen)
-    return _gradient_energy(image, chosen) / reference if reference > 0.0 else math.nan
+    _check(picture, reference, mask)
+    of_reference = gradient_energy(reference, mask)
+    return gradient_energy(picture, mask) / of_reference if of_reference > 0.0 else math.nan
 
 
-def _gradient_energy(image: NDArray[np.uint8], chosen: NDArray[np.bool_]) -> float:
-    grey = image.astype(np.float64).mean(axis=2)
-    energy = np.zeros_like(grey)
-    energy[:, :-1] += np.diff(grey, axis=1) ** 2
-    energy[:-1] += np.diff(grey, axis=0) ** 2
-    return float(energy[chosen].mean()) if chosen.any() else 0.0
-
-
-def _checked(
-    image: NDArray[np.uint8], truth: NDArray[np.uint8], mask: NDArray[np.bool_] | None
-) -> NDArray[np.bool_]:
-    if image.shape != truth.shape or image.ndim != 3 or image.shape[2] != 3:
+def _check(
+    picture: NDArray[np.float32], truth: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> None:
+    if picture.ndim != 3 or picture.shape != truth.shape or mask.shape != picture.shape[:2]:
         raise FrameError(
-            f"pictures must share a shape (H, W, 3). Got {image.shape} and {truth.shape}"
+            "pictures must have one shape (H, W, C) and the mask (H, W). "
+            f"Got {picture.shape}, {truth.shape} and {mask.shape}"
         )
-    if image.dtype != np.uint8 or truth.dtype != np.uint8:
-        raise FrameError(f"pictures must be uint8. Got {image.dtype} and {truth.dtype}")
-    if mask is None:
-        return np.ones(image.shape[:2], dtype=bool)
-    if mask.shape != image.shape[:2]:
-        raise FrameError(f"mask must have shape {image.shape[:2]}. Got {mask.shape}")
-    return mask.astype(bool)
