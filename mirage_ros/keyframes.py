@@ -26,8 +26,8 @@ class KeyframePolicy:
         ConfigurationError: a value is negative or not finite.
     """
 
-    distance: float = 0.10
-    angle: float = 0.12
+    distance: float = 0.20
+    angle: float = 0.20
     interval: float = 0.0
     min_interval: float = 0.0
 

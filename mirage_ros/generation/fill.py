@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+#: Channels whose neighbouring cells correlate this much go on across holes undiminished. Tuned on
+#: holes of 7-Scenes and simulated views; between 0.45 and 0.6 hardly anything changes.
+SMOOTH_CORRELATION = 0.6
+
 
 def fill_holes(
     values: Tensor,  # (T, C, h, w) float
@@ -38,22 +42,24 @@ def fade_with_distance(
     filled: Tensor,  # (T, C, h, w) of fill_holes
     known: Tensor,  # (T, h, w) bool
 ) -> Tensor:  # (T, C, h, w)
-    """Let each channel of a fill return to its frame's mean as fast as neighbours lose touch.
+    """Let texture fade into a hole, while what is smooth goes on across it.
 
     A membrane carries what stands at the rim of a hole all the way across. That is right for a
     channel whose neighbouring cells agree (brightness), and wrong for one whose cells do not
-    (texture): the rim's pattern would be stamped over the whole hole. So the deviation from the
-    mean is scaled by r^d: r the correlation of the channel between neighbouring known cells, taken
-    from the frames themselves, and d the distance to the nearest known cell. That is the best
-    linear guess in a field whose correlation falls off like that (kriging, one neighbour).
+    (texture): the rim's pattern would be stamped over the whole hole. So each channel has a
+    persistence p, the correlation between neighbouring known cells as a share of
+    :data:`SMOOTH_CORRELATION`, at most 1. At distance d from the nearest known cell a share p^d
+    of the fill stays, the rest is p times the frame's mean: none of the texture, in the end,
+    because normalised latents have zero mean.
     """
-    correlation = neighbour_correlation(filled, known)
-    distance = distance_to_known(known).to(filled.dtype)
+    persistence = (neighbour_correlation(filled, known) / SMOOTH_CORRELATION).clamp(max=1.0)
+    persistence = persistence[:, None, None]
+    distance = distance_to_known(known).to(filled.dtype)[:, None]
     counts = known.sum(dim=(-2, -1)).clamp(min=1)[:, None]  # (T, 1)
     mean = (filled * known[:, None]).sum(dim=(-2, -1)) / counts  # (T, C)
-    mean = mean[:, :, None, None]
-    share = correlation[None, :, None, None] ** distance[:, None]
-    return torch.where(known[:, None], filled, mean + (filled - mean) * share)
+    rest = mean[:, :, None, None] * persistence
+    faded = rest + (filled - rest) * persistence**distance
+    return torch.where(known[:, None], filled, faded)
 
 
 def neighbour_correlation(

@@ -364,4 +364,7 @@ class Session:
                 self._features.publish(feature_cloud(snapshot, header))
 
     def _worker_failed(self, slot: str, error: Exception) -> None:
+        if not self._node.context.ok():
+            # The process is being shut down: publishers are gone before the job could end.
+            return
         self._warner.warn("engine", f"{slot}: unexpected {type(error).__name__}: {error}", slot)

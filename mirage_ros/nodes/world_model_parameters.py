@@ -112,7 +112,7 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
     # What is remembered.
     Spec(
         "keyframe_distance",
-        0.10,
+        0.20,
         "Camera motion that makes a keyframe, m.",
         0.0,
         100.0,
@@ -120,7 +120,7 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec(
         "keyframe_angle",
-        0.12,
+        0.20,
         "Camera rotation that makes a keyframe, rad.",
         0.0,
         3.2,

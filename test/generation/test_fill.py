@@ -145,7 +145,7 @@ def test_distance_counts_steps_to_the_nearest_known_cell() -> None:
     assert torch.equal(distance_to_known(known), expected)
 
 
-def test_smooth_channels_go_on_and_texture_fades_to_the_mean() -> None:
+def test_smooth_channels_go_on_and_texture_fades() -> None:
     generator = torch.Generator().manual_seed(4)
     ramp = torch.linspace(0.0, 1.0, 24)[None, :].repeat(16, 1)
     noise = torch.randn(16, 24, generator=generator)
@@ -157,11 +157,10 @@ def test_smooth_channels_go_on_and_texture_fades_to_the_mean() -> None:
     faded = fade_with_distance(filled, known)
     assert torch.equal(faded[:, :, :, :14], values[:, :, :, :14])
     torch.testing.assert_close(faded[0, 2, :, 14:], constant[:, 14:])
-    # The ramp's rim is carried on nearly whole, the noise is gone a cell or two into the hole.
-    mean = ramp[:, :14].mean()
-    carried = (faded[0, 0, :, 20] - mean) / (filled[0, 0, :, 20] - mean)
-    assert (carried > 0.85).all()
+    # The ramp goes on as the membrane has it, the noise is gone a cell or two into the hole.
+    torch.testing.assert_close(faded[0, 0], filled[0, 0])
     assert faded[0, 1, :, 16].std() < 0.1 * filled[0, 1, :, 16].std()
+    assert faded[0, 1, :, 18:].abs().max() < 0.05
 
 
 def test_correlation_between_neighbours() -> None:
