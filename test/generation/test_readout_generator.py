@@ -19,7 +19,11 @@ def condition(overlap: bool = False) -> ChunkCondition:
     generator = torch.Generator().manual_seed(3)
     coverage = torch.rand(T, H, W, generator=generator) < 0.6
     coverage[2] = False
-    latents = torch.randn(T, C, H, W, generator=generator) * coverage[:, None]
+    # Smooth ones: texture would fade to zero in holes.
+    slopes = torch.randn(T, C, 2, generator=generator)
+    rows, columns = torch.arange(H)[:, None] / H, torch.arange(W) / W
+    latents = slopes[..., :1, None] * rows + slopes[..., 1:, None] * columns + 0.1
+    latents = latents * coverage[:, None]
     depth = (torch.rand(T, H, W, generator=generator) * 5 + 0.5) * coverage
     return ChunkCondition(
         readout=Readout(latents=latents, coverage=coverage, depth=depth),
