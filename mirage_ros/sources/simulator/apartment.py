@@ -99,7 +99,6 @@ def _specify(
     spec.modelname = "apartment"
     spec.visual.headlight.active = 0
     spec.visual.quality.shadowsize = 0
-    spec.visual.quality.offsamples = 0
     for name, mesh in sorted(meshes.meshes.items()):
         _add_material(spec, name, materials[name])
         _add_mesh(spec, name, mesh)

@@ -1,7 +1,8 @@
-"""MuJoCo, imported so that it renders without a display; import it from here, never directly.
+"""MuJoCo, imported so that it renders without a display; import it from here.
 
-MuJoCo chooses its way to OpenGL when it is first imported, and by default wants a display. Of the
-ways without one, EGL comes first, because it can use a GPU; OSMesa draws on the CPU.
+MuJoCo chooses its way to OpenGL by the environment when it is first imported, and by default wants
+a display. Of the ways without one, EGL comes first, because it can use a GPU; OSMesa draws on the
+CPU. The environment variable ``MUJOCO_GL``, where set, decides.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from ctypes.util import find_library
+from typing import Any
 
 if "MUJOCO_GL" not in os.environ and sys.platform.startswith("linux"):
     if find_library("EGL") is not None:
@@ -21,7 +23,24 @@ if "MUJOCO_GL" not in os.environ and sys.platform.startswith("linux"):
 
 import mujoco
 
-#: Whether anything can be rendered.
-CAN_RENDER = hasattr(mujoco, "GLContext")
 
-__all__ = ["CAN_RENDER", "mujoco"]
+def _context_class() -> Any:
+    """MuJoCo's own choice, unless it was imported elsewhere before the choice was made here."""
+    chosen = os.environ.get("MUJOCO_GL", "").lower()
+    if chosen == "egl":
+        from mujoco.egl import GLContext
+
+        return GLContext
+    if chosen == "osmesa":
+        from mujoco.osmesa import GLContext
+
+        return GLContext
+    if chosen in ("disable", "disabled", "off", "false", "0"):
+        return None
+    return getattr(mujoco, "GLContext", None)
+
+
+#: Class of an offscreen OpenGL context, made from (width, height); None: nothing can be rendered.
+OffscreenContext = _context_class()
+
+__all__ = ["OffscreenContext", "mujoco"]

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.sources.simulator.headless import CAN_RENDER, mujoco
+from mirage_ros.sources.simulator.headless import OffscreenContext, mujoco
 
 #: What is nearer than this is not drawn, metres.
 NEAR = 0.04
 
-#: Depth at which planarity of the four samples of a pixel is judged, relative.
-_PLANAR_TOLERANCE = 2e-3
+#: Four samples of a pixel are taken for one plane when their depths bend by less than this, and
+#: span less than the steepest floor within range does.
+_PLANAR_BEND, _PLANAR_SPAN = 2e-3, 0.04
 
 
 class RgbdRenderer:
@@ -22,7 +23,7 @@ class RgbdRenderer:
 
     Every pixel averages 2x2 samples of colour. Its depth is that of the surface at the pixel's
     centre where the four samples lie in one plane, else that of one sample: depths are never
-    averaged across an edge.
+    averaged across an edge of more than 4 %.
 
     Args:
         model: the compiled scene.
@@ -44,7 +45,7 @@ class RgbdRenderer:
         max_range: float,
         hidden_groups: tuple[int, ...],
     ) -> None:
-        if not CAN_RENDER:
+        if OffscreenContext is None:
             raise ConfigurationError(
                 "rendering needs EGL (Debian: libegl1 libgl1-mesa-dri) or OSMesa (libosmesa6). "
                 "Got neither library"
@@ -55,7 +56,9 @@ class RgbdRenderer:
         self._max_range = max_range
         width, height = camera.width * self._SAMPLES, camera.height * self._SAMPLES
         model.vis.global_.offwidth, model.vis.global_.offheight = width, height
-        self._gl = mujoco.GLContext(width, height)
+        # Multisampled depth is that of a sample beside the pixel's centre.
+        model.vis.quality.offsamples = 0
+        self._gl = OffscreenContext(width, height)
         self._gl.make_current()
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 16)
         for flag in (
@@ -125,8 +128,18 @@ class RgbdRenderer:
         flipped = self._depth[::-1]
         a, b = flipped[::2, ::2], flipped[::2, 1::2]
         c, d = flipped[1::2, ::2], flipped[1::2, 1::2]
-        planar = np.abs(a + d - b - c) < _PLANAR_TOLERANCE * (a + d + 1e-6)
-        value = np.where(planar, 0.25 * (a + b + c + d), a)
+        nearest = np.maximum(np.maximum(a, b), np.maximum(c, d))
+        farthest = np.minimum(np.minimum(a, b), np.minimum(c, d))
+        planar = (np.abs(a + d - b - c) <= _PLANAR_BEND * nearest) & (
+            nearest - farthest <= _PLANAR_SPAN * nearest
+        )
+        # Across an edge: the second nearest sample, so that what covers half a pixel has it, on
+        # whichever side it lies.
+        second = np.maximum(
+            np.minimum(np.maximum(a, b), np.maximum(c, d)),
+            np.maximum(np.minimum(a, b), np.minimum(c, d)),
+        )
+        value = np.where(planar, 0.25 * (a + b + c + d), second)
         near, far = np.float32(NEAR), np.float32(self._far)
         depth = near * far / (near + value * (far - near))
         depth[depth > self._max_range] = 0.0
