@@ -43,3 +43,14 @@ class Codec(Protocol):
             CodecError: shape or type does not fit.
         """
         ...
+
+    def mean_colour(
+        self,
+        features: Tensor,  # (N, C) float32
+    ) -> Tensor:  # (N, 3) float32 RGB in [0, 1]
+        """About the mean colour of what each latent shows, without decoding: for displays.
+
+        Raises:
+            CodecError: shape or type does not fit.
+        """
+        ...

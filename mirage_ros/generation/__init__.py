@@ -6,5 +6,14 @@ from mirage_ros.generation.base import (
     GenerationCancelled,
     Generator,
 )
+from mirage_ros.generation.fill import fill_holes
+from mirage_ros.generation.readout_generator import ReadoutGenerator
 
-__all__ = ["ChunkCondition", "GeneratedChunk", "GenerationCancelled", "Generator"]
+__all__ = [
+    "ChunkCondition",
+    "GeneratedChunk",
+    "GenerationCancelled",
+    "Generator",
+    "ReadoutGenerator",
+    "fill_holes",
+]

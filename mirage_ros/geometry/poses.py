@@ -129,9 +129,35 @@ def exp_twist(
         return pose
     axis = w / theta
     pose[:3, :3] = axangles.axangle2mat(axis, theta, is_normalized=True)
+    pose[:3, 3] = _left_jacobian(axis, theta) @ v
+    return pose
+
+
+def log_motion(
+    T_start_end: NDArray[np.float64],  # (4, 4)
+    duration: float,  # seconds
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (3,) m/s, (3,) rad/s
+    """The constant body twist that makes a motion: the inverse of :func:`exp_twist`.
+
+    Unique while the rotation stays below pi.
+    """
+    # By way of the quaternion: the axis as an eigenvector is lost in rounding at small angles.
+    vector = quaternion_from_pose(T_start_end)
+    sine = float(np.linalg.norm(vector[:3]))
+    theta = 2.0 * math.atan2(sine, float(vector[3]))
+    translation = T_start_end[:3, 3]
+    if theta < 1e-9:
+        return translation / duration, 2.0 * vector[:3] / duration
+    axis = vector[:3] / sine
+    left_jacobian = _left_jacobian(axis, theta)
+    linear = np.asarray(np.linalg.solve(left_jacobian, translation) / duration, dtype=np.float64)
+    return linear, np.asarray(axis * theta / duration, dtype=np.float64)
+
+
+def _left_jacobian(axis: NDArray[np.float64], theta: float) -> NDArray[np.float64]:  # (3, 3)
+    """Maps a constant body velocity times duration to the translation it ends in (SO(3))."""
     k = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
-    left_jacobian = (
+    result: NDArray[np.float64] = (
         np.eye(3) + (1.0 - math.cos(theta)) / theta * k + (1.0 - math.sin(theta) / theta) * (k @ k)
     )
-    pose[:3, 3] = left_jacobian @ v
-    return pose
+    return result

@@ -1,0 +1,82 @@
+# What a person does with this repository: `make help`. Everything happens in .venv, ROS 2 included.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test lint bench clean
+
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+
+# The first Python of the supported versions; override with `make ... PYTHON=/path/to/python`.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.10 python3; do \
+	$$candidate -c $(SUPPORTED) 2>/dev/null && command -v $$candidate && break; done)
+SUPPORTED := 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))'
+
+# The virtual environment is the ROS in use. Another one that happens to be sourced would mix its
+# libraries and Python packages in, and the mark that the wheels' loader leaves in its children's
+# environment must not outlive the library path that it speaks of.
+export AMENT_PREFIX_PATH := $(VENV)
+export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
+unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH CMAKE_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+# Programs of the package start outside the repository, whose source folder would be imported instead of
+# the installed package with its interfaces.
+
+# All that ends up in the installed package. Directories count too: removing a file touches its directory.
+SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py \
+	$(shell find mirage_ros msg srv action launch config cmake \
+		-name __pycache__ -prune -o -print 2>/dev/null)
+
+help: ## this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@echo "The first run installs everything into .venv; later ones start at once."
+	@echo "PYTHON=... picks the interpreter (3.10 to 3.12)."
+
+install: $(VENV)/.installed ## the package with its interfaces, and ROS 2, into .venv
+
+demo: $(VENV)/.installed ## world model on a simulated robot, or on a recording: SEQUENCE=DIR; results in demo_out/
+	cd "$(VENV)" && $(BIN)/python -m mirage_ros.demo --out "$(CURDIR)/demo_out" \
+		$(if $(SEQUENCE),--sequence "$(abspath $(SEQUENCE))") $(ARGS)
+
+test: $(VENV)/.installed $(VENV)/.development ## all tests, on the installed package; ARGS="-k name" picks some
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.development ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed ## readout quality on a recording: SEQUENCE=DIR; results in bench_out/
+	@test -n "$(SEQUENCE)" || { echo "Say which recording: make bench SEQUENCE=DIR" >&2; exit 2; }
+	mkdir -p bench_out
+	cd "$(VENV)" && $(BIN)/python -m mirage_ros.evaluation.readout_quality "$(abspath $(SEQUENCE))" \
+		--json "$(CURDIR)/bench_out/readout_quality.json" --pictures "$(CURDIR)/bench_out" $(ARGS)
+
+clean: ## remove .venv and everything built or written
+	rm -rf .venv build dist install log demo_out bench_out *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c $(SUPPORTED) 2>/dev/null || { \
+		echo "Python 3.10, 3.11 or 3.12 is needed, found: $(or $(PYTHON),none of them)." \
+			"Give one as PYTHON=/path/to/python." >&2; exit 1; }
+	tools/system_packages.sh "$(PYTHON)"
+	"$(PYTHON)" -m venv --clear "$(VENV)"
+	@touch $@
+
+$(VENV)/.requirements: requirements/runtime.txt requirements/build.txt $(VENV)/.created
+	$(PIP) install -r requirements/build.txt
+	@touch $@
+
+$(VENV)/.development: requirements/dev.txt $(VENV)/.requirements
+	$(PIP) install -r requirements/dev.txt
+	@touch $@
+
+# Compiles incrementally in build/; only what changed is generated and built again.
+$(VENV)/.installed: $(SOURCES) $(VENV)/.requirements
+	@echo "Building the interfaces and installing mirage_ros (half a minute the first time) ..."
+	$(PIP) install --no-deps --no-build-isolation .
+	@touch $@

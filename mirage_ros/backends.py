@@ -1,0 +1,64 @@
+"""Builds a world model from a named configuration. Importable without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mirage_ros.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from mirage_ros.world_model import WorldModel
+
+#: Backends that can be built.
+BACKENDS: tuple[str, ...] = ("readout",)
+
+
+def build_world_model(
+    backend: str,
+    *,
+    generation_width: int = 320,
+    generation_height: int = 256,
+    min_depth: float = 0.1,
+    max_depth: float = 10.0,
+    device: str = "cpu",
+    num_threads: int | None = None,
+    seed: int = 0,
+) -> WorldModel:
+    """The world model of a backend.
+
+    Args:
+        backend: one of :data:`BACKENDS`. ``readout``: DCT codec, no network, holes filled smoothly.
+        generation_width: of observed and predicted views, pixels, a multiple of 32.
+        generation_height: likewise.
+        min_depth: nearer depth counts as unknown, metres.
+        max_depth: farther depth counts as unknown, metres.
+        device: torch device.
+        num_threads: torch's CPU threads in this process (None: leave them).
+        seed: of all randomness.
+
+    Raises:
+        ConfigurationError: an unknown backend or device, or a value out of range.
+    """
+    if backend not in BACKENDS:
+        raise ConfigurationError(f"backend must be one of {', '.join(BACKENDS)}. Got '{backend}'")
+    import torch
+
+    from mirage_ros.codec.dct import DctCodec
+    from mirage_ros.generation import ReadoutGenerator
+    from mirage_ros.memory.backprojection import CellDepthConfig
+    from mirage_ros.memory.latent_memory import LatentMemory, LatentMemoryConfig
+    from mirage_ros.world_model import WorldModel, WorldModelConfig
+
+    config = WorldModelConfig(
+        generation_width=generation_width, generation_height=generation_height, seed=seed
+    )
+    memory_config = LatentMemoryConfig(CellDepthConfig(min_depth=min_depth, max_depth=max_depth))
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(f"device '{device}' cannot be used: {error}") from error
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    codec = DctCodec()
+    memory = LatentMemory(codec, memory_config, device)
+    return WorldModel(codec, memory, ReadoutGenerator(), config)

@@ -1,0 +1,126 @@
+"""What the worker thread does: messages into the world model, rollouts and clouds out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage
+
+from mirage_ros.errors import FrameError
+from mirage_ros.frames import RgbdFrame
+from mirage_ros.nodes.calibration import CalibrationCache
+from mirage_ros.nodes.image_conversion import (
+    depth_from_image,
+    rgb_from_compressed,
+    rgb_from_image,
+)
+from mirage_ros.nodes.pairing import PairedFrame
+from mirage_ros.nodes.statistics import StageTimer
+
+if TYPE_CHECKING:
+    from mirage_ros.geometry import PinholeCamera
+    from mirage_ros.world_model import PredictedView, WorldModel
+
+
+@dataclass(frozen=True)
+class CloudSnapshot:
+    """Plain arrays of the memory's tokens, for messages.
+
+    Attributes:
+        positions: (N, 3) float32, world frame, metres.
+        colours: (N, 3) uint8 RGB.
+        confidence: (N,) float32.
+        stamps_ns: (N,) int64.
+        observed: (N,) bool; False = imagined.
+        features: (N, C) float32, or None where not asked for.
+    """
+
+    positions: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+    stamps_ns: NDArray[np.int64]
+    observed: NDArray[np.bool_]
+    features: NDArray[np.float32] | None
+
+
+class Engine:
+    """Feeds the world model. Owned by one thread.
+
+    Args:
+        model: the world model.
+        calibration: cameras and rectifiers.
+        timer: stage times go here.
+    """
+
+    def __init__(self, model: WorldModel, calibration: CalibrationCache, timer: StageTimer) -> None:
+        self.model = model
+        self._calibration = calibration
+        self._timer = timer
+
+    def store(self, paired: PairedFrame) -> int:
+        """Convert a paired frame and let the model observe it; tokens added.
+
+        Raises:
+            MirageError: image, depth or calibration cannot be used.
+        """
+        with self._timer.measure("convert"):
+            frame = self._convert(paired)
+        with self._timer.measure("observe"):
+            return self.model.observe(frame).tokens_added
+
+    def imagine(
+        self,
+        T_world_camera: NDArray[np.float64],  # (T, 4, 4)
+        camera: PinholeCamera,
+        seed: int,
+        cancelled: Callable[[], bool],
+    ) -> Iterator[PredictedView]:
+        """Predicted views as they are ready.
+
+        Raises:
+            GenerationCancelled: ``cancelled()`` became true.
+        """
+        views = self.model.imagine(T_world_camera, camera, seed=seed, cancelled=cancelled)
+        while True:
+            # The views of a chunk come together, so the first one's time is the chunk's.
+            with self._timer.measure("next_view"):
+                view = next(views, None)
+            if view is None:
+                return
+            yield view
+
+    def cloud(self, *, with_features: bool) -> CloudSnapshot:
+        """The memory's tokens as plain arrays."""
+        tokens = self.model.memory.tokens()
+        features = tokens.features.float()
+        colours = self.model.codec.mean_colour(features) * 255.0
+        return CloudSnapshot(
+            positions=tokens.position.cpu().numpy(),
+            colours=colours.round().byte().cpu().numpy(),
+            confidence=tokens.confidence.cpu().numpy(),
+            stamps_ns=tokens.stamp_ns.cpu().numpy(),
+            observed=tokens.provenance.bool().cpu().numpy(),
+            features=features.cpu().numpy() if with_features else None,
+        )
+
+    def _convert(self, paired: PairedFrame) -> RgbdFrame:
+        if isinstance(paired.image, CompressedImage):
+            image = rgb_from_compressed(paired.image)
+        else:
+            image = rgb_from_image(paired.image)
+        depth = None if paired.depth is None else depth_from_image(paired.depth)
+        if depth is not None and depth.shape != image.shape[:2]:
+            raise FrameError(
+                f"depth must have the image's size {image.shape[1]}x{image.shape[0]}. "
+                f"Got {depth.shape[1]}x{depth.shape[0]}"
+            )
+        camera = self._calibration.camera(paired.info)
+        rectifier = self._calibration.rectifier(paired.info)
+        if rectifier is not None:
+            image = rectifier.rectify_image(image)
+            depth = None if depth is None else rectifier.rectify_depth(depth)
+        return RgbdFrame(paired.stamp_ns, image, depth, camera, paired.T_world_camera)

@@ -1,0 +1,85 @@
+"""geometry_msgs poses and builtin times to matrices and nanoseconds, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Pose, Transform, Twist
+from numpy.typing import NDArray
+
+from mirage_ros.errors import PoseError
+from mirage_ros.geometry import pose_from_quaternion, quaternion_from_pose
+
+NANOSECONDS = 1_000_000_000
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """Nanoseconds since the epoch of the clock that made the stamp."""
+    return int(stamp.sec) * NANOSECONDS + int(stamp.nanosec)
+
+
+def ns_to_stamp(nanoseconds: int) -> Time:
+    """The stamp of a non-negative time in nanoseconds."""
+    seconds, rest = divmod(int(nanoseconds), NANOSECONDS)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def ns_to_duration(nanoseconds: int) -> Duration:
+    """The duration of a time span in nanoseconds; may be negative."""
+    seconds, rest = divmod(int(nanoseconds), NANOSECONDS)
+    return Duration(sec=seconds, nanosec=rest)
+
+
+def matrix_from_pose(pose: Pose) -> NDArray[np.float64]:  # (4, 4)
+    """Rigid transform of a pose message.
+
+    Raises:
+        PoseError: not finite, or a quaternion that is not of unit norm.
+    """
+    p, q = pose.position, pose.orientation
+    return pose_from_quaternion((p.x, p.y, p.z), (q.x, q.y, q.z, q.w))
+
+
+def matrix_from_transform(transform: Transform) -> NDArray[np.float64]:  # (4, 4)
+    """Rigid transform of a transform message.
+
+    Raises:
+        PoseError: as :func:`matrix_from_pose`.
+    """
+    t, q = transform.translation, transform.rotation
+    return pose_from_quaternion((t.x, t.y, t.z), (q.x, q.y, q.z, q.w))
+
+
+def pose_from_matrix(matrix: NDArray[np.float64]) -> Pose:
+    """Pose message of a rigid transform."""
+    pose = Pose()
+    pose.position.x, pose.position.y, pose.position.z = (float(v) for v in matrix[:3, 3])
+    x, y, z, w = (float(v) for v in quaternion_from_pose(matrix))
+    pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = x, y, z, w
+    return pose
+
+
+def transform_from_matrix(matrix: NDArray[np.float64]) -> Transform:
+    """Transform message of a rigid transform."""
+    pose = pose_from_matrix(matrix)
+    transform = Transform()
+    transform.translation.x = pose.position.x
+    transform.translation.y = pose.position.y
+    transform.translation.z = pose.position.z
+    transform.rotation = pose.orientation
+    return transform
+
+
+def twist_arrays(
+    twist: Twist,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (3,) m/s, (3,) rad/s
+    """Linear and angular velocity in the child frame.
+
+    Raises:
+        PoseError: a component is not finite.
+    """
+    linear = np.array([twist.linear.x, twist.linear.y, twist.linear.z])
+    angular = np.array([twist.angular.x, twist.angular.y, twist.angular.z])
+    if not (np.isfinite(linear).all() and np.isfinite(angular).all()):
+        raise PoseError(f"twist must be finite. Got linear {linear}, angular {angular}")
+    return linear, angular

@@ -1,0 +1,367 @@
+"""What the world model node consists of between configuration and clean-up."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING
+
+import numpy as np
+from nav_msgs.msg import Path
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Header
+
+from mirage_ros.errors import CameraError, ConfigurationError, MirageError, PoseError
+from mirage_ros.geometry import PinholeCamera, PoseBuffer, PoseUnavailableError
+from mirage_ros.keyframes import KeyframePolicy
+from mirage_ros.nodes.calibration import CalibrationCache
+from mirage_ros.nodes.engine import Engine
+from mirage_ros.nodes.pairing import PairedFrame
+from mirage_ros.nodes.parameters import ParameterTable
+from mirage_ros.nodes.plan_input import CameraState, PathSettings, Plan, plan_arrays, target_poses
+from mirage_ros.nodes.point_cloud import feature_cloud, token_cloud
+from mirage_ros.nodes.pose_conversion import ns_to_stamp
+from mirage_ros.nodes.pose_source import PoseSource, PoseSourceConfig, extrinsics_from_parameter
+from mirage_ros.nodes.prediction_publisher import PredictionPublisher, RolloutHeader
+from mirage_ros.nodes.sensor_inputs import InputConfig, SensorInputs
+from mirage_ros.nodes.statistics import StageTimer
+from mirage_ros.nodes.status import Counters
+from mirage_ros.nodes.transforms import Transforms
+from mirage_ros.nodes.warner import ThrottledWarner
+from mirage_ros.nodes.worker import Worker
+
+if TYPE_CHECKING:
+    from mirage_ros.world_model import WorldModel
+
+#: Slots of the worker, most urgent first.
+_KEYFRAME, _ROLLOUT, _CLOUD = "keyframe", "rollout", "cloud"
+#: How long a service waits for the worker, which is interrupted for it, seconds.
+_COMMAND_TIMEOUT_S = 5.0
+
+
+class Session:
+    """Inputs, engine, worker and outputs of a configured world model node.
+
+    Methods run on the executor's thread unless their names say worker.
+
+    Args:
+        node: the node.
+        parameters: its parameters, valid.
+        model: the world model, from now on owned by the worker thread.
+        warner: takes the warnings.
+
+    Raises:
+        ConfigurationError: parameters contradict each other or need what is not installed.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        parameters: ParameterTable,
+        model: WorldModel,
+        warner: ThrottledWarner,
+    ) -> None:
+        self.counters = Counters()
+        self.timer = StageTimer()
+        self._node = node
+        self._parameters = parameters
+        self._warner = warner
+        self._world_frame: str = parameters["world_frame"]
+        self._transforms = Transforms(node)
+        calibration = CalibrationCache(parameters["image_is_rectified"])
+        self._engine = Engine(model, calibration, self.timer)
+        self._worker = Worker((_KEYFRAME, _ROLLOUT, _CLOUD), self._worker_failed)
+        self._poses = self._create_pose_source()
+        self.apply_parameters()
+        self._state: CameraState | None = None
+        self._plan: Plan | None = None
+        self._plan_serial = 0
+        self._timed_plan_serial = 0
+        self._keyframe: PairedFrame | None = None
+        self._rollouts = 0
+        self._run = f"{time.time_ns():x}"
+        self._cloud_is_stale = True
+        self._predictions = PredictionPublisher(
+            node, self._transforms, paced=parameters["playback"] == "realtime"
+        )
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._cloud = node.create_lifecycle_publisher(PointCloud2, "~/latent_cloud", latched)
+        self._features = node.create_lifecycle_publisher(
+            PointCloud2, "~/latent_cloud/features", QoSProfile(depth=1)
+        )
+        self._inputs = SensorInputs(
+            node,
+            InputConfig(**{name: parameters[name] for name in InputConfig.__dataclass_fields__}),
+            self._poses,
+            calibration,
+            self.counters,
+            self.timer,
+            warner,
+            self._on_frame,
+            self._on_time_jump,
+        )
+        self._plan_subscription = node.create_subscription(
+            Path,
+            "plan",
+            warner.guard("plan", self._on_plan),
+            QoSProfile(depth=1),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def apply_parameters(self) -> None:
+        """Take over the dynamic parameters."""
+        get = self._parameters
+        self._policy = KeyframePolicy(
+            distance=get["keyframe_distance"],
+            angle=get["keyframe_angle"],
+            interval=get["keyframe_interval"],
+            min_interval=get["keyframe_min_interval"],
+        )
+        self._path_settings = PathSettings(
+            get["horizon"], get["frame_period"], get["nominal_speed"]
+        )
+        self._max_frame_age: float = get["max_frame_age"]
+        self._plan_timeout: float = get["plan_timeout"]
+        self._reset_on_jump: bool = get["reset_on_jump"]
+        self._seed: int = get["seed"]
+
+    def start(self) -> None:
+        """Begin to work on what arrives."""
+        self._inputs.start()
+        self._worker.start()
+
+    def stop(self) -> None:
+        """Stop working; the memory stays."""
+        self._inputs.stop()
+        self._state = self._plan = self._keyframe = None
+        if not self._worker.stop():
+            self._warner.warn("engine", "the running job does not stop; it is left behind")
+
+    def destroy(self) -> None:
+        """Take everything off the node; stopped before."""
+        self._inputs.destroy()
+        self._node.destroy_subscription(self._plan_subscription)
+        self._predictions.destroy()
+        for publisher in (self._cloud, self._features):
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._transforms.close()
+
+    def poll(self) -> None:
+        """Frequent: complete waiting frames, publish paced views."""
+        self._inputs.poll()
+        self._predictions.publish_due()
+
+    def request_rollout(self) -> None:
+        """Imagine from the newest observation on, unless a rollout is under way."""
+        if self._worker.busy_with(_ROLLOUT) or not self._predictions.has_subscribers:
+            return
+        self._worker.offer(_ROLLOUT, self._roll_out_in_worker)
+
+    def request_cloud(self) -> None:
+        """Publish the latent cloud if it has changed and somebody listens."""
+        if self._features.get_subscription_count() > 0 or (
+            self._cloud_is_stale and self._cloud.get_subscription_count() > 0
+        ):
+            self._worker.offer(_CLOUD, self._publish_cloud_in_worker)
+
+    def missing_inputs(self) -> list[str]:
+        """Topics that have been silent for too long."""
+        return self._inputs.missing()
+
+    def reset_memory(self) -> str:
+        """Forget everything; what was forgotten, in words.
+
+        Raises:
+            TimeoutError: the worker did not come to it in time.
+        """
+        tokens = self.counters.token_count
+        future = self._worker.submit(self._reset_in_worker)
+        try:
+            future.result(timeout=_COMMAND_TIMEOUT_S)
+        except (FutureTimeoutError, CancelledError) as error:
+            raise TimeoutError(
+                f"the engine did not answer within {_COMMAND_TIMEOUT_S} s; nothing was changed"
+            ) from error
+        self._keyframe = None
+        return f"forgot {tokens} tokens"
+
+    def _create_pose_source(self) -> PoseSource:
+        get = self._parameters
+        if get["pose_source"] == "tf" and not self._transforms.available:
+            raise ConfigurationError(
+                "pose_source 'tf' needs tf2_ros, which is not installed: "
+                "use odometry, pose or pose_with_covariance"
+            )
+        config = PoseSourceConfig(
+            kind=get["pose_source"],
+            pose_of=get["pose_of"],
+            world_frame=self._world_frame,
+            base_frame=get["base_frame"],
+            T_base_camera=extrinsics_from_parameter(get["T_base_camera"]),
+            max_linear_speed=get["max_linear_speed"],
+            max_angular_speed=get["max_angular_speed"],
+        )
+        buffer = PoseBuffer(
+            max_gap_s=get["pose_max_gap"], max_extrapolation_s=get["pose_max_extrapolation"]
+        )
+        return PoseSource(
+            config,
+            buffer,
+            self._transforms,
+            on_problem=self._warner.warn,
+            on_time_jump=self._on_time_jump,
+            on_pose_jump=self._on_pose_jump,
+        )
+
+    def _on_frame(self, frame: PairedFrame, camera: PinholeCamera) -> None:
+        last = self._keyframe
+        wanted = self._policy.wants(
+            frame.stamp_ns,
+            frame.T_world_camera,
+            None if last is None else last.stamp_ns,
+            None if last is None else last.T_world_camera,
+        )
+        if frame.depth is None:
+            self._warner.warn(
+                "depth", "no depth source is configured (use_depth: false): nothing is remembered"
+            )
+        elif wanted:
+            self._keyframe = frame
+            self.counters.keyframes_wanted += 1
+            superseded = self._worker.offer(_KEYFRAME, lambda: self._store_in_worker(frame))
+            self.counters.keyframes_superseded += int(superseded)
+        camera_frame: str = frame.image.header.frame_id
+        T_source_camera = self._poses.source_extrinsics(camera_frame)
+        linear, angular = self._poses.twist(T_source_camera)
+        self._state = CameraState(
+            frame.stamp_ns, frame.T_world_camera, linear, angular, camera, camera_frame
+        )
+
+    def _on_plan(self, msg: Path) -> None:
+        if not self._inputs.enabled:
+            return
+        arrival = time.perf_counter()
+        try:
+            poses, stamps = plan_arrays(msg)
+            T_world_frame = self._poses.world_from(msg.header.frame_id, None)
+        except (PoseError, PoseUnavailableError) as error:
+            self._warner.warn("plan", str(error))
+            return
+        self._plan_serial += 1
+        self._plan = Plan(T_world_frame @ poses, stamps, arrival, self._plan_serial)
+        if self._state is not None and self._predictions.has_subscribers:
+            self._worker.offer(_ROLLOUT, self._roll_out_in_worker, preempt=True)
+
+    def _on_time_jump(self) -> None:
+        self._inputs.clear()
+        self._poses.clear()
+        self._state = self._plan = self._keyframe = None
+
+    def _on_pose_jump(self) -> None:
+        self._state = self._plan = self._keyframe = None
+        if self._reset_on_jump:
+            self._worker.submit(self._reset_in_worker)
+
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
+
+    def _store_in_worker(self, frame: PairedFrame) -> None:
+        age = (self._now_ns() - frame.stamp_ns) * 1e-9
+        if abs(age) > self._max_frame_age:
+            self._give_up(
+                frame,
+                f"a frame was {age:.3f} s old when its turn came (max_frame_age "
+                f"{self._max_frame_age} s)"
+                + ("; do its clock and use_sim_time agree?" if abs(age) > 60.0 else ""),
+            )
+            return
+        try:
+            self._engine.store(frame)
+        except MirageError as error:
+            topic = "camera_info" if isinstance(error, CameraError) else "image"
+            self._give_up(frame, str(error), topic)
+            return
+        counters = self.counters
+        counters.oldest_frame_age = max(counters.oldest_frame_age, age)
+        counters.keyframes_stored += 1
+        counters.newest_observation_ns = frame.stamp_ns
+        self._memory_changed_in_worker()
+        self.timer.add("image_to_memory", (self._now_ns() - frame.stamp_ns) * 1e-9)
+
+    def _give_up(self, frame: PairedFrame, reason: str, topic: str = "image") -> None:
+        self.counters.frames_dropped += 1
+        self._warner.warn(topic, reason)
+        if self._keyframe is frame:
+            # Nothing of this place is in memory, so the next frame is a keyframe again.
+            self._keyframe = None
+
+    def _roll_out_in_worker(self) -> None:
+        from mirage_ros.generation import GenerationCancelled
+
+        state, plan = self._state, self._plan
+        if state is None:
+            return
+        if plan is not None and time.perf_counter() - plan.arrival > self._plan_timeout:
+            plan = None
+        try:
+            T_pose_camera = self._plan_extrinsics(state.camera_frame) if plan else np.eye(4)
+            offsets_ns, poses = target_poses(state, plan, T_pose_camera, self._path_settings)
+        except (PoseError, PoseUnavailableError, ConfigurationError) as error:
+            self._warner.warn("plan" if plan is not None else "prediction", str(error))
+            return
+        self._rollouts += 1
+        header = RolloutHeader(
+            rollout_id=f"{self._run}-{self._rollouts:06d}",
+            candidate=0,
+            frame_count=len(poses),
+            conditioned_on_ns=state.stamp_ns,
+            world_frame=self._world_frame,
+        )
+        views = self._engine.imagine(poses, state.camera, self._seed, self._worker.interrupted)
+        try:
+            for view in views:
+                self._predictions.publish(header, view, int(offsets_ns[view.index]))
+                self.counters.predictions.tick()
+                if plan is not None and view.index == 0:
+                    self._time_plan_in_worker(plan)
+        except GenerationCancelled:
+            self.timer.add("cancelled_rollout", 0.0)
+
+    def _plan_extrinsics(self, camera_frame: str) -> NDArray[np.float64]:  # (4, 4)
+        if self._parameters["plan_pose_of"] == "camera":
+            return np.eye(4)
+        return self._poses.base_extrinsics(camera_frame)
+
+    def _time_plan_in_worker(self, plan: Plan) -> None:
+        if plan.serial != self._timed_plan_serial:
+            self._timed_plan_serial = plan.serial
+            self.timer.add("plan_to_first_frame", time.perf_counter() - plan.arrival)
+
+    def _reset_in_worker(self) -> None:
+        self._engine.model.reset()
+        self.counters.newest_observation_ns = 0
+        self._memory_changed_in_worker()
+
+    def _memory_changed_in_worker(self) -> None:
+        self.counters.token_count = self._engine.model.token_count
+        self.counters.memory_bytes = self._engine.model.memory_bytes
+        self._cloud_is_stale = True
+
+    def _publish_cloud_in_worker(self) -> None:
+        now_ns = self._now_ns()
+        header = Header(stamp=ns_to_stamp(now_ns), frame_id=self._world_frame)
+        wants_features = self._features.get_subscription_count() > 0
+        with self.timer.measure("cloud"):
+            snapshot = self._engine.cloud(with_features=wants_features)
+            self._cloud_is_stale = False
+            self._cloud.publish(token_cloud(snapshot, header, now_ns))
+            if wants_features:
+                self._features.publish(feature_cloud(snapshot, header))
+
+    def _worker_failed(self, slot: str, error: Exception) -> None:
+        self._warner.warn("engine", f"{slot}: unexpected {type(error).__name__}: {error}", slot)

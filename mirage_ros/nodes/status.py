@@ -1,0 +1,86 @@
+"""MemoryStatus and /diagnostics from the node's counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+from mirage_ros.msg import MemoryStatus, StageTiming
+from mirage_ros.nodes.pose_conversion import ns_to_stamp
+from mirage_ros.nodes.statistics import RateMeter, StageTimer
+
+
+@dataclass
+class Counters:
+    """What the node counts from configuration on."""
+
+    images: RateMeter = field(default_factory=RateMeter)
+    predictions: RateMeter = field(default_factory=RateMeter)
+    images_lost: int = 0
+    frames_paired: int = 0
+    frames_dropped: int = 0
+    keyframes_wanted: int = 0
+    keyframes_stored: int = 0
+    keyframes_superseded: int = 0
+    oldest_frame_age: float = 0.0
+    token_count: int = 0
+    memory_bytes: int = 0
+    newest_observation_ns: int = 0
+
+
+def memory_status(
+    counters: Counters,
+    timer: StageTimer,
+    missing_inputs: list[str],
+    backend: str,
+    header: Header,
+) -> MemoryStatus:
+    """The status message of this moment."""
+    msg = MemoryStatus(header=header, backend=backend)
+    msg.token_count = counters.token_count
+    msg.memory_bytes = counters.memory_bytes
+    msg.keyframe_count = counters.keyframes_stored
+    msg.newest_observation = ns_to_stamp(counters.newest_observation_ns)
+    msg.images_received = counters.images.total
+    msg.images_lost = counters.images_lost
+    msg.frames_paired = counters.frames_paired
+    msg.frames_dropped = counters.frames_dropped
+    msg.keyframes_wanted = counters.keyframes_wanted
+    msg.keyframes_stored = counters.keyframes_stored
+    msg.keyframes_superseded = counters.keyframes_superseded
+    msg.oldest_frame_age = counters.oldest_frame_age
+    msg.image_rate = counters.images.rate
+    msg.frames_predicted = counters.predictions.total
+    msg.prediction_rate = counters.predictions.rate
+    msg.missing_inputs = missing_inputs
+    msg.timings = [
+        StageTiming(stage=s.stage, count=s.count, p50=s.p50, p99=s.p99) for s in timer.summaries()
+    ]
+    return msg
+
+
+def diagnostics(status: MemoryStatus, node_name: str) -> DiagnosticArray:
+    """The same facts for diagnostic tools; WARN while an input is missing."""
+    entry = DiagnosticStatus(name=f"{node_name}: world model", hardware_id=status.backend)
+    if status.missing_inputs:
+        entry.level = DiagnosticStatus.WARN
+        entry.message = f"no input on {', '.join(status.missing_inputs)}"
+    else:
+        entry.level = DiagnosticStatus.OK
+        entry.message = f"{status.token_count} tokens from {status.keyframe_count} keyframes"
+    values = {
+        "tokens": f"{status.token_count}",
+        "memory_mib": f"{status.memory_bytes / 2**20:.2f}",
+        "keyframes": f"{status.keyframe_count}",
+        "image_rate_hz": f"{status.image_rate:.1f}",
+        "images_lost": f"{status.images_lost}",
+        "frames_dropped": f"{status.frames_dropped}",
+        "prediction_rate_hz": f"{status.prediction_rate:.1f}",
+    }
+    for timing in status.timings:
+        values[f"{timing.stage}_p50_ms"] = f"{timing.p50 * 1e3:.1f}"
+        values[f"{timing.stage}_p99_ms"] = f"{timing.p99 * 1e3:.1f}"
+    entry.values = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticArray(header=Header(stamp=status.header.stamp), status=[entry])

@@ -1,0 +1,25 @@
+"""A MuJoCo apartment with a differential-drive robot and an RGB-D camera; needs no ROS."""
+
+from mirage_ros.sources.simulator.apartment import ApartmentScene, build_apartment
+from mirage_ros.sources.simulator.renderer import RgbdRenderer
+from mirage_ros.sources.simulator.robot import (
+    DriveLimits,
+    OdometryDrift,
+    OdometryReading,
+    RobotCamera,
+)
+from mirage_ros.sources.simulator.simulator import Simulator
+from mirage_ros.sources.simulator.tour import DEFAULT_ROOMS, Tour
+
+__all__ = [
+    "DEFAULT_ROOMS",
+    "ApartmentScene",
+    "DriveLimits",
+    "OdometryDrift",
+    "OdometryReading",
+    "RgbdRenderer",
+    "RobotCamera",
+    "Simulator",
+    "Tour",
+    "build_apartment",
+]

@@ -1,0 +1,76 @@
+"""The demo as a person starts it: processes, topics, pictures, figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from mirage_ros.demo.processes import (
+    NodeDiedError,
+    ProcessGroup,
+    ros_arguments,
+)
+
+pytestmark = pytest.mark.ros
+
+
+def test_arguments_keep_their_types() -> None:
+    arguments = ros_arguments({"flag": True, "count": 3, "name": "2020"}, Path("/tmp/a b.yaml"))
+    assert arguments[:3] == ["--ros-args", "--params-file", "/tmp/a b.yaml"]
+    assert arguments[3:] == ["-p", "flag:=true", "-p", "count:=3", "-p", 'name:="2020"']
+
+
+def test_a_process_that_dies_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    with ProcessGroup(tmp_path, os.environ) as group:
+        group.start("broken", "mirage_ros.no_such_module", [])
+        group._processes["broken"].wait(30)
+        with pytest.raises(NodeDiedError, match=r"broken ended with exit code 1.*\n.*No module"):
+            group.check()
+
+
+def test_processes_do_not_outlive_the_group(tmp_path: Path) -> None:
+    with ProcessGroup(tmp_path, os.environ) as group:
+        group.start("server", "http.server", ["0", "--bind", "127.0.0.1"])
+        process = group._processes["server"]
+        group.check()
+    assert process.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_sequence_is_shown(small_sequence: Callable[[int], Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sequence = small_sequence(90)
+    environment = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
+    process = subprocess.run(
+        [sys.executable, "-m", "mirage_ros.demo", "--out", out, "--sequence", sequence],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        cwd="/",
+        env=environment,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    figures = json.loads((out / "metrics.json").read_text())
+    node = figures["node"]
+    assert node["frames_sent"] == 90
+    assert node["keyframes_stored"] > 20
+    assert node["tokens"] > 0
+    assert {row["horizon_s"] for row in figures["horizons"]} == {0.25, 1.0, 2.0}
+    assert any(row["predictions"] > 0 for row in figures["horizons"])
+    for name in (
+        "contact_sheet.png",
+        "predicted_vs_actual.mp4",
+        "latent_cloud.ply",
+        "latent_cloud.png",
+    ):
+        assert (out / name).stat().st_size > 500, name
+    assert "keyframes stored" in process.stdout

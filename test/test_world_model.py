@@ -1,0 +1,387 @@
+"""The chunk loop over plain stand-ins whose every number is known, then the real parts together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mirage_ros.backends import BACKENDS, build_world_model
+from mirage_ros.errors import ConfigurationError, FrameError, PoseError
+from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame
+from mirage_ros.generation import (
+    ChunkCondition,
+    GeneratedChunk,
+    GenerationCancelled,
+    ReadoutGenerator,
+)
+from mirage_ros.geometry import PinholeCamera, exp_twist
+from mirage_ros.memory.base import Readout
+from mirage_ros.world_model import PredictedView, WorldModel, WorldModelConfig
+
+CAMERA = PinholeCamera(64, 32, 50.0, 50.0, 32.0, 16.0)
+
+
+class MeanCodec:
+    """A cell's latent is its mean colour; a latent frame after the first decodes to ``stride``
+    frames that all look like it."""
+
+    name = "mean"
+    channels = 3
+    spatial_stride = 16
+
+    def __init__(self, temporal_stride: int = 1) -> None:
+        self.temporal_stride = temporal_stride
+
+    def encode(self, frames: Tensor) -> Tensor:  # (T, 3, H, W) -> (T', 3, h, w)
+        return torch.nn.functional.avg_pool2d(frames[:: self.temporal_stride], 16)
+
+    def decode(self, latents: Tensor) -> Tensor:  # (T', 3, h, w) -> (T, 3, H, W)
+        repeats = torch.full((len(latents),), self.temporal_stride)
+        repeats[0] = 1
+        frames = latents.repeat_interleave(repeats, dim=0)
+        return frames.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
+
+
+class PoseMemory:
+    """Knows of every view only where its camera is: red and depth say its x. The left half of a
+    view counts as covered."""
+
+    def __init__(self) -> None:
+        self.frames: list[RgbdFrame] = []
+        self.reads: list[NDArray[np.float64]] = []
+
+    @property
+    def token_count(self) -> int:
+        return 8 * len(self.frames)
+
+    @property
+    def nbytes(self) -> int:
+        return 100 * len(self.frames)
+
+    def observe(self, frame: RgbdFrame) -> int:
+        self.frames.append(frame)
+        return 8
+
+    def read(self, camera: PinholeCamera, T_world_camera: NDArray[np.float64]) -> Readout:
+        self.reads.append(np.asarray(T_world_camera)[:, 0, 3].copy())
+        latent = camera.latent(16)
+        count = len(T_world_camera)
+        x = torch.tensor(np.asarray(T_world_camera)[:, 0, 3], dtype=torch.float32)
+        coverage = torch.zeros(count, latent.height, latent.width, dtype=torch.bool)
+        coverage[:, :, : latent.width // 2] = True
+        latents = torch.zeros(count, 3, latent.height, latent.width)
+        latents[:, 0] = x[:, None, None] / 255.0
+        depth = (1.0 + x)[:, None, None] * coverage
+        return Readout(latents * coverage[:, None], coverage, depth)
+
+    def clear(self) -> None:
+        self.frames.clear()
+
+
+class RecordingGenerator(ReadoutGenerator):
+    def __init__(self) -> None:
+        self.conditions: list[ChunkCondition] = []
+        self.chunks: list[GeneratedChunk] = []
+
+    def generate(self, condition, cancelled):  # type: ignore[no-untyped-def]
+        self.conditions.append(condition)
+        self.chunks.append(super().generate(condition, cancelled))
+        return self.chunks[-1]
+
+
+def model(temporal_stride: int = 1, chunk: int = 4) -> WorldModel:
+    config = WorldModelConfig(64, 32, chunk_latent_frames=chunk, seed=11)
+    return WorldModel(MeanCodec(temporal_stride), PoseMemory(), RecordingGenerator(), config)
+
+
+def path(count: int) -> NDArray[np.float64]:
+    poses = np.stack([np.eye(4)] * count)
+    poses[:, 0, 3] = np.arange(count)
+    return poses
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 11])
+def test_every_pose_gives_one_view_in_order(count: int) -> None:
+    views = list(model().imagine(path(count), CAMERA))
+    assert [view.index for view in views] == list(range(count))
+    for n, view in enumerate(views):
+        assert view.T_world_camera[0, 3] == n
+        assert view.camera == CAMERA
+        np.testing.assert_array_equal(view.image[..., 0], n)
+        np.testing.assert_array_equal(view.image[..., 1:], 0)
+        np.testing.assert_allclose(view.depth, 1.0 + n, rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 12, 13, 14, 17, 25, 26])
+def test_a_latent_frame_serves_the_pixel_frames_it_decodes_to(count: int) -> None:
+    views = list(model(temporal_stride=4, chunk=4).imagine(path(count), CAMERA))
+    assert [view.index for view in views] == list(range(count))
+    for n, view in enumerate(views):
+        # Latent frame k ends at pixel frame 4 k; past the end of the path the camera stands still.
+        aligned = min(-(-n // 4) * 4, count - 1)
+        assert view.T_world_camera[0, 3] == n
+        np.testing.assert_array_equal(view.image[..., 0], aligned)
+        np.testing.assert_allclose(view.depth, 1.0 + aligned, rtol=1e-6)
+
+
+def test_chunks_overlap_by_the_exact_latents() -> None:
+    engine = model(chunk=4)
+    list(engine.imagine(path(8), CAMERA, seed=100))
+    conditions, chunks = engine.generator.conditions, engine.generator.chunks
+    assert [list(c.T_world_camera[:, 0, 3]) for c in conditions] == [
+        [0, 1, 2, 3],
+        [3, 4, 5, 6],
+        [6, 7],
+    ]
+    assert conditions[0].first_latents is None
+    assert conditions[0].first_depth is None
+    for before, condition in zip(chunks, conditions[1:], strict=False):
+        assert torch.equal(condition.first_latents, before.latents[-1])
+        assert torch.equal(condition.first_depth, before.depth[-1])
+    assert len({c.seed for c in conditions}) == 3
+
+
+def test_seeds_come_from_the_call_or_the_configuration() -> None:
+    engine = model(chunk=4)
+    for seed in (None, None, 5):
+        list(engine.imagine(path(5), CAMERA, seed=seed))
+    seeds = [c.seed for c in engine.generator.conditions]
+    assert seeds[:2] == seeds[2:4]
+    assert seeds[0] == 11
+    assert seeds[4] == 5
+
+
+def test_coverage_is_constant_over_a_cell_and_honest() -> None:
+    (view,) = model().imagine(path(1), CAMERA)
+    assert view.coverage.dtype == np.uint8
+    assert view.depth.dtype == np.float32
+    np.testing.assert_array_equal(view.coverage[:, :32], 255)
+    np.testing.assert_array_equal(view.coverage[:, 32:], 0)
+    assert view.known_fraction == 0.5
+
+
+def test_views_come_as_soon_as_their_chunk_is_ready() -> None:
+    engine = model(chunk=4)
+    views = engine.imagine(path(20), CAMERA)
+    assert engine.memory.reads == []
+    for _ in range(4):
+        next(views)
+    assert len(engine.memory.reads) == 1
+
+
+def test_cancel_between_chunks_leaves_the_memory_alone() -> None:
+    engine = model(chunk=4)
+    stop = False
+    views = engine.imagine(path(20), CAMERA, cancelled=lambda: stop)
+    for _ in range(4):
+        next(views)
+    stop = True
+    with pytest.raises(GenerationCancelled):
+        next(views)
+    assert len(engine.generator.chunks) == 1
+    assert engine.token_count == 0
+
+
+def test_any_camera_is_fitted_by_the_stated_rule() -> None:
+    camera = PinholeCamera(641, 479, 500.0, 505.0, 322.0, 238.0)
+    (view,) = model().imagine(path(1), camera)
+    assert view.camera == fit_camera(camera, 64, 32)
+    assert view.image.shape == (32, 64, 3)
+
+
+def frame(stamp_ns: int = 7, depth: bool = True) -> RgbdFrame:
+    camera = PinholeCamera(97, 61, 80.0, 80.0, 48.0, 30.0)
+    image = np.full((61, 97, 3), 50, np.uint8)
+    metres = np.ones((61, 97), np.float32) if depth else None
+    return RgbdFrame(stamp_ns, image, metres, camera, np.eye(4))
+
+
+def test_observe_fits_stores_and_reports() -> None:
+    engine = model()
+    assert engine.newest_stamp_ns is None
+    observation = engine.observe(frame())
+    assert (observation.tokens_added, observation.token_count) == (8, 8)
+    assert set(observation.seconds) == {"fit", "store"}
+    (stored,) = engine.memory.frames
+    assert stored.camera == fit_camera(frame().camera, 64, 32)
+    assert engine.newest_stamp_ns == 7
+    engine.observe(frame(stamp_ns=9))
+    engine.observe(frame(stamp_ns=8))
+    assert engine.newest_stamp_ns == 9
+    assert engine.memory_bytes == 300
+    engine.reset()
+    assert engine.token_count == 0
+    assert engine.newest_stamp_ns is None
+
+
+def test_frame_without_depth_asks_for_a_depth_source() -> None:
+    engine = model()
+    with pytest.raises(FrameError, match="depth source"):
+        engine.observe(frame(depth=False))
+    assert engine.token_count == 0
+    assert engine.newest_stamp_ns is None
+
+
+def test_bad_paths_are_refused_at_the_call() -> None:
+    engine = model()
+    with pytest.raises(PoseError, match=r"Got \(0, 4, 4\)"):
+        engine.imagine(np.zeros((0, 4, 4)), CAMERA)
+    with pytest.raises(PoseError, match=r"Got \(4, 4\)"):
+        engine.imagine(np.eye(4), CAMERA)
+    bad = path(3)
+    bad[2, 0, 0] = np.nan
+    with pytest.raises(PoseError, match="camera pose 2"):
+        engine.imagine(bad, CAMERA)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"generation_width": 300}, "generation_width must be a positive multiple of 32. Got 300"),
+        ({"generation_height": 0}, "generation_height must be .* Got 0"),
+        ({"chunk_latent_frames": 1}, "at least 2"),
+    ],
+)
+def test_configuration_is_checked(values: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        WorldModelConfig(**values)
+
+
+def test_unknown_backends_and_devices_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=f"{', '.join(BACKENDS)}. Got 'wan9'"):
+        build_world_model("wan9")
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        build_world_model("readout", device="nowhere")
+
+
+# The real codec, memory and generator before a wall of which every view is known in closed form.
+
+WALL_Z = 3.0
+SIZE = (192, 128)
+WIDE = PinholeCamera(*SIZE, 150.0, 150.0, 96.0, 64.0)
+
+
+def wall_colour(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slow waves, so that a 16x16 block of the codec can hold them."""
+    return np.stack(
+        [
+            0.5 + 0.3 * np.sin(2.1 * x) * np.cos(1.7 * y),
+            0.5 + 0.25 * np.cos(1.3 * x + 0.9 * y),
+            0.45 + 0.2 * np.sin(1.1 * y - 0.4 * x),
+        ],
+        axis=-1,
+    )
+
+
+def render(camera: PinholeCamera, pose: NDArray[np.float64], stamp_ns: int = 0) -> RgbdFrame:
+    rays = camera.unproject(camera.pixel_centres(), np.ones((camera.height, camera.width)))
+    directions = rays @ pose[:3, :3].T
+    depth = (WALL_Z - pose[2, 3]) / directions[..., 2]
+    points = pose[:3, 3] + directions * depth[..., None]
+    image = np.rint(255 * wall_colour(points[..., 0], points[..., 1])).astype(np.uint8)
+    return RgbdFrame(stamp_ns, image, depth.astype(np.float32), camera, pose)
+
+
+def at(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> NDArray[np.float64]:
+    pose = exp_twist([0, 0, 0], [0, 1, 0], yaw)
+    pose[:3, 3] = x, y, z
+    return pose
+
+
+@pytest.fixture(scope="module")
+def seen() -> WorldModel:
+    engine = build_world_model("readout", generation_width=SIZE[0], generation_height=SIZE[1])
+    for stamp, (x, y) in enumerate((x, y) for x in (-0.8, 0.0, 0.8) for y in (-0.3, 0.3)):
+        assert engine.observe(render(WIDE, at(x, y), stamp)).tokens_added == 12 * 8
+    return engine
+
+
+def psnr(view: PredictedView, truth: RgbdFrame) -> float:
+    remembered = view.coverage > 0
+    error = (view.image.astype(np.float64) - truth.image)[remembered]
+    return float(10 * np.log10(255.0**2 / np.mean(error**2)))
+
+
+@pytest.mark.parametrize(
+    "pose", [at(0.0, 0.3), at(0.41, 0.13), at(-0.37, -0.08, 0.3), at(0.1, 0.0, -0.2, 0.1)]
+)
+def test_wall_is_remembered_from_new_places(seen: WorldModel, pose: NDArray[np.float64]) -> None:
+    (view,) = seen.imagine(pose[None], WIDE)
+    truth = render(WIDE, pose)
+    assert view.known_fraction > 0.97
+    remembered = view.coverage > 0
+    # Tokens stand up to half a cell (8 px of 150, at 3 m: 0.16 m) from where they are shown.
+    assert psnr(view, truth) > 25.0
+    assert np.abs(view.depth - truth.depth)[remembered].max() < 0.12
+
+
+def test_place_seen_before_comes_back_as_the_codec_shows_it(seen: WorldModel) -> None:
+    truth = render(WIDE, at(0.0, 0.3))
+    (view,) = seen.imagine(truth.T_world_camera[None], WIDE)
+    pixels = torch.from_numpy(truth.image).permute(2, 0, 1)[None].float() / 255.0
+    shown = seen.codec.decode(seen.codec.encode(pixels))[0].permute(1, 2, 0).clamp(0, 1) * 255
+    error = np.abs(view.image - shown.numpy())
+    assert np.quantile(error, 0.95) <= 1.5  # rounding to uint8 and features in float16
+
+
+def test_what_was_never_seen_is_said_to_be_unknown(seen: WorldModel) -> None:
+    (behind,) = seen.imagine(at(0, 0, 0, np.pi)[None], WIDE)
+    assert behind.known_fraction == 0.0
+    assert not behind.coverage.any()
+    assert not behind.depth.any()
+    (aside,) = seen.imagine(at(2.6, 0.0)[None], WIDE)
+    assert 0.1 < aside.known_fraction < 0.7
+    left, right = aside.coverage[:, :32], aside.coverage[:, -32:]
+    assert left.mean() > 250
+    assert not right.any()
+    assert (aside.depth > 0).all()
+    np.testing.assert_allclose(aside.depth, WALL_Z, rtol=0.02)
+
+
+def test_imagining_changes_nothing_and_repeats_bit_for_bit(seen: WorldModel) -> None:
+    poses = np.stack([at(0.1 * n - 0.6, 0.02 * n) for n in range(12)])
+    count, size = seen.token_count, seen.memory_bytes
+    first, again = (list(seen.imagine(poses, WIDE)) for _ in range(2))
+    assert (seen.token_count, seen.memory_bytes) == (count, size)
+    for a, b in zip(first, again, strict=True):
+        for name in ("image", "coverage", "depth"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_chunked_rollout_equals_single_views(seen: WorldModel) -> None:
+    poses = np.stack([at(0.1 * n - 0.6, 0.02 * n) for n in range(12)])
+    for view in seen.imagine(poses, WIDE):
+        (alone,) = seen.imagine(poses[view.index][None], WIDE)
+        np.testing.assert_array_equal(view.coverage, alone.coverage)
+        assert np.abs(view.image.astype(int) - alone.image).max() <= 1
+
+
+def test_camera_of_another_size_sees_the_same_wall() -> None:
+    engine = build_world_model("readout", generation_width=SIZE[0], generation_height=SIZE[1])
+    odd = PinholeCamera(401, 283, 300.0, 300.0, 200.0, 140.0)
+    engine.observe(render(odd, at(0.0, 0.0)))
+    (view,) = engine.imagine(at(0.02, 0.0)[None], odd)
+    truth = fit_frame(render(odd, at(0.02, 0.0)), *SIZE)
+    assert view.camera == truth.camera
+    assert psnr(view, truth) > 25.0
+
+
+def test_depth_out_of_range_is_not_remembered() -> None:
+    engine = build_world_model(
+        "readout", generation_width=SIZE[0], generation_height=SIZE[1], max_depth=2.5
+    )
+    assert engine.observe(render(WIDE, at(0, 0))).tokens_added == 0
+    near = render(WIDE, at(0, 0))
+    assert engine.observe(replace(near, depth=near.depth * np.float32(0.5))).tokens_added == 96
+
+
+def test_warm_up_leaves_no_trace() -> None:
+    engine = build_world_model("readout", generation_width=64, generation_height=32)
+    engine.warm_up()
+    assert engine.token_count == 0
+    assert engine.newest_stamp_ns is None
