@@ -57,8 +57,12 @@ def cell_depth(
     depth: Tensor,  # (H, W) float32 z-depth in metres; 0, NaN or infinite = unknown
     stride: int,
     config: CellDepthConfig,
-) -> Tensor:  # (H / stride, W / stride) float32, 0 where the cell is dropped
-    """One measured depth per cell.
+) -> tuple[Tensor, Tensor]:
+    """One measured depth per cell, and how much of the cell it speaks for.
+
+    Returns:
+        Depth (H / stride, W / stride) float32, 0 where the cell is dropped; and the share of the
+        cell's pixels that lie on that surface, float32 in [0, 1].
 
     Raises:
         FrameError: not two-dimensional, or a side is no multiple of ``stride``.
@@ -86,7 +90,8 @@ def cell_depth(
 
     median = ordered.gather(1, ((first + last) // 2).clamp(min=0)[:, None])[:, 0]
     kept = count >= max(1.0, config.min_valid * stride * stride)
-    return torch.where(kept, median, 0.0).reshape(rows, columns)
+    share = torch.where(kept, (last - first + 1) / (stride * stride), 0.0)
+    return torch.where(kept, median, 0.0).reshape(rows, columns), share.reshape(rows, columns)
 
 
 def back_project(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirage_ros.codec.base import Codec
-from mirage_ros.errors import FrameError
+from mirage_ros.errors import ConfigurationError, FrameError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
@@ -19,6 +19,13 @@ from mirage_ros.memory.backprojection import CellDepthConfig, back_project, cell
 from mirage_ros.memory.base import Readout
 from mirage_ros.memory.readout import ReadoutConfig, select_tokens
 from mirage_ros.memory.tokens import OBSERVED, TokenBuffer, TokenCloud
+
+#: Shifts of the cell grid to the right and down, in half cells, by the number of grids.
+_GRID_SHIFTS = {
+    1: ((0, 0),),
+    2: ((0, 0), (1, 1)),
+    4: ((0, 0), (1, 1), (1, 0), (0, 1)),
+}
 
 
 @dataclass(frozen=True)
@@ -28,10 +35,23 @@ class LatentMemoryConfig:
     Attributes:
         cell_depth: how depth is brought to the latent grid.
         readout: weights and limits of the readout.
+        grids: cell grids a frame is encoded on: 1, or 2 (another one, half a cell to the right and
+            down), or 4 (also half a cell to the right, and down). More grids find a token closer to
+            a target cell's centre, at so many times the tokens and the encoding.
+
+    Raises:
+        ConfigurationError: ``grids`` is none of these.
     """
 
     cell_depth: CellDepthConfig = field(default_factory=CellDepthConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    grids: int = 2
+
+    def __post_init__(self) -> None:
+        if self.grids not in _GRID_SHIFTS:
+            raise ConfigurationError(
+                f"grids must be one of {sorted(_GRID_SHIFTS)}. Got {self.grids}"
+            )
 
 
 class LatentMemory:
@@ -86,15 +106,23 @@ class LatentMemory:
         """
         if frame.depth is None:
             raise FrameError("a frame to remember must carry depth. Got none")
-        image = torch.from_numpy(frame.image).to(self.device).permute(2, 0, 1)[None]
-        latents = self.codec.encode(image.float() / 255.0)[0]  # (C, h, w)
+        image = torch.from_numpy(frame.image).to(self.device).permute(2, 0, 1)[None].float() / 255.0
+        depth = torch.from_numpy(frame.depth).to(self.device)
         stride = self.codec.spatial_stride
-        depth = cell_depth(
-            torch.from_numpy(frame.depth).to(self.device), stride, self.config.cell_depth
-        )
-        self._buffer.append(self._tokens_of(frame, latents, depth))
+        clouds = []
+        for right, down in _GRID_SHIFTS[self.config.grids]:
+            # Half a cell is lost at either border, so that every cell lies inside the image.
+            left, top = right * stride // 2, down * stride // 2
+            width, height = frame.camera.width - 2 * left, frame.camera.height - 2 * top
+            if width > 0 and height > 0:
+                window = (slice(top, top + height), slice(left, left + width))
+                camera = frame.camera.cropped(left, top, width, height)
+                latents = self.codec.encode(image[..., window[0], window[1]])[0]
+                clouds.append(self._tokens_of(frame, camera, latents, depth[window]))
+        cloud = TokenCloud.concatenate(clouds)
+        self._buffer.append(cloud)
         self._keyframes += 1
-        return int((depth > 0.0).sum())
+        return len(cloud)
 
     @torch.no_grad()
     def read(
@@ -129,13 +157,15 @@ class LatentMemory:
     def _tokens_of(
         self,
         frame: RgbdFrame,
-        latents: Tensor,  # (C, h, w)
-        depth: Tensor,  # (h, w), 0 = no token
+        camera: PinholeCamera,  # of the part of the frame that is stored
+        latents: Tensor,  # (C, h, w) of that part
+        depth_map: Tensor,  # (H, W) of that part
     ) -> TokenCloud:
-        """The tokens of one frame's cells."""
-        camera = frame.camera.latent(self.codec.spatial_stride)
+        """The tokens of the cells of one grid."""
+        stride = self.codec.spatial_stride
+        depth, share = cell_depth(depth_map, stride, self.config.cell_depth)
         known = depth > 0.0
-        position = back_project(depth, camera, frame.T_world_camera)[known]
+        position = back_project(depth, camera.latent(stride), frame.T_world_camera)[known]
         count = position.shape[0]
         origin = torch.from_numpy(frame.T_world_camera[:3, 3].astype(np.float32)).to(self.device)
         ray = position - origin
@@ -151,6 +181,6 @@ class LatentMemory:
             view=ray / ray.norm(dim=1, keepdim=True),
             stamp_ns=constant(frame.stamp_ns, torch.int64),
             provenance=constant(OBSERVED, torch.uint8),
-            confidence=constant(1.0, torch.float32),
+            confidence=share[known],
             keyframe=constant(self._keyframes, torch.int32),
         )

@@ -85,7 +85,7 @@ def test_reading_what_was_remembered_equals_the_codec() -> None:
 
 def test_a_whole_cell_aside_the_memory_beats_copying() -> None:
     memory, nearest, _, _ = readout_quality.measure([wall(0.0)], [wall(0.4)])
-    assert memory.covered == pytest.approx(5.0 / 6.0)
+    assert memory.covered >= 5.0 / 6.0
     assert memory.psnr_db > nearest.psnr_db + 6.0
 
 
@@ -109,7 +109,7 @@ def test_the_command_writes_table_json_and_pictures(
     assert readout_quality.main([str(tmp_path), *options, *outputs]) == 0
     assert "latent memory" in capsys.readouterr().out
     rows = json.loads(report.read_text())["rows"]
-    assert [row["name"] for row in rows][0] == "latent memory"
+    assert rows[0]["name"] == "latent memory"
     assert rows[0]["elements"] == 48
     assert rows[0]["psnr_db"] > 20.0
     strips = sorted(pictures.iterdir())
