@@ -263,8 +263,8 @@ def test_unknown_backends_and_devices_are_refused() -> None:
 
 WALL_Z = 3.0
 SIZE = (192, 128)
-#: Cells of that size, and those of the grid half a cell aside.
-TOKENS_PER_FRAME = 12 * 8 + 11 * 7
+#: Cells of that size.
+TOKENS_PER_FRAME = 12 * 8
 WIDE = PinholeCamera(*SIZE, 150.0, 150.0, 96.0, 64.0)
 
 
