@@ -97,7 +97,7 @@ def _no_depth(robot: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("spoil", "topic", "reason"),
     [
-        (_wrong_encoding, "image", "encoding must be one of"),
+        (_wrong_encoding, "image", "jpeg2000"),
         (_short_data, "image", "bytes"),
         (_other_size_than_info, "image", "640x480"),
         (_no_info, "camera_info", "came without it"),
@@ -140,7 +140,7 @@ def test_warnings_are_throttled(world: Callable[..., Any]) -> None:
         w.spin_for(0.02)
     assert w.spin_until(lambda: w.counters.frames_dropped >= 10)
     w.spin_for(0.2)
-    assert sum("encoding must be" in line for line in w.robot.warnings) == 1
+    assert sum("jpeg2000" in line for line in w.robot.warnings) == 1
 
 
 def test_pose_jump_is_reported_and_not_interpolated(world: Callable[..., Any]) -> None:
