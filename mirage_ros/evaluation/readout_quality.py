@@ -1,6 +1,7 @@
 """How well views are read out of the memory alone, on a recorded sequence.
 
-    python -m mirage_ros.evaluation.readout_quality SEQUENCE_DIR [--json FILE] [--pictures DIR]
+    python -m mirage_ros.evaluation.readout_quality SEQUENCE_DIR [--grids N] [--json FILE]
+        [--pictures DIR]
 
 The memory is filled from some frames and read at the poses of others; nothing is generated. Beside
 it stand trivial and older ways of making the same pictures.
@@ -30,7 +31,7 @@ from mirage_ros.evaluation.image_metrics import psnr, sharpness, ssim
 from mirage_ros.evaluation.point_cloud_baseline import PointCloudBaseline
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.poses import rotation_angle, translation_distance
-from mirage_ros.memory import LatentMemory
+from mirage_ros.memory import LatentMemory, LatentMemoryConfig
 from mirage_ros.sources.rgbd_sequence import RgbdSequence, open_sequence
 
 #: Metres of translation that count like a radian of rotation when looking for the nearest frame.
@@ -86,6 +87,7 @@ def measure(
     sources: Sequence[RgbdFrame],
     targets: Sequence[RgbdFrame],
     pictures: Path | None = None,
+    config: LatentMemoryConfig | None = None,
     progress: Callable[[Iterable[RgbdFrame], str], Iterable[RgbdFrame]] = lambda frames, _: frames,
 ) -> list[Row]:
     """Every way's figures, the memory's first.
@@ -94,6 +96,7 @@ def measure(
         sources: frames that are remembered.
         targets: frames whose poses are read and whose images are the truth.
         pictures: where to write true / readout / coverage pictures of every target, if anywhere.
+        config: of the memory; None = its defaults.
         progress: wraps a loop, told what it does.
 
     Raises:
@@ -105,7 +108,7 @@ def measure(
             f"at least one source and one target are needed. Got {len(sources)} and {len(targets)}"
         )
     codec = DctCodec()
-    memory, cloud = LatentMemory(codec), PointCloudBaseline()
+    memory, cloud = LatentMemory(codec, config), PointCloudBaseline()
     for frame in progress(sources, "remember"):
         memory.observe(frame)
         cloud.observe(frame)
@@ -212,6 +215,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--targets", default="4:184:20", metavar="FIRST:LAST:STEP", help="frame numbers read"
     )
+    parser.add_argument(
+        "--grids",
+        type=int,
+        default=LatentMemoryConfig.grids,
+        help="cell grids a frame is encoded on: 1, 2 or 4",
+    )
     parser.add_argument("--json", type=Path, help="write the figures here as JSON")
     parser.add_argument(
         "--pictures", type=Path, help="write true | readout | coverage pictures into this directory"
@@ -227,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sources,
             targets,
             options.pictures,
+            LatentMemoryConfig(grids=options.grids),
             lambda frames, what: tqdm(frames, desc=f"{what:22}", unit="frame", leave=False),
         )
     except MirageError as error:
@@ -237,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = {
             "memory": options.memory,
             "targets": options.targets,
+            "grids": options.grids,
             "rows": [_finite(asdict(row)) for row in rows],
         }
         options.json.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")

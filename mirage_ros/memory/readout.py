@@ -2,9 +2,10 @@
 
 Per view and cell:
 
-1. Candidates. A token is a candidate for every cell whose centre lies within :attr:`reach` cells of
-   its projection, or within its own half-size where it appears larger (it was seen from farther
-   away). All tokens meet all views in one pass.
+1. Candidates. A token *covers* the cells whose centre lies within half its side of its projection,
+   and within half a cell at least; one that was seen from farther away appears larger. It is a
+   candidate for these and for all cells whose centre is nearer than `reach`. All tokens meet all
+   views in one pass.
 2. Visibility. The nearest token that *covers* the cell's centre gives the depth of the visible
    surface; where none does, the nearest candidate. Candidates farther than a band behind it are
    hidden.
@@ -52,8 +53,8 @@ class ReadoutConfig:
     Attributes:
         near_plane: tokens nearer to the image plane than this are not seen, metres.
         depth_band: share of the surface's depth by which a candidate may lie behind it.
-        reach: distance from a cell's centre within which a token is a candidate, cells.
-        max_reach: the same for tokens that appear larger than a cell.
+        reach: a token is a candidate for cells whose centre is nearer than this, cells.
+        max_reach: largest half side of a token that appears larger than a cell, cells.
         offset_weight: weight of the squared distance to the cell's centre, per cell^2.
         scale_weight: weight of the ratio of footprints.
         angle_weight: weight of the change of viewing direction.
@@ -122,17 +123,19 @@ def select_tokens(
     device = tokens.position.device
     seen = _project(tokens, camera, stride, T_world_camera, config)
     cell, hit, offset2, covers = _candidates(seen, rows, columns, config)
-    depth = seen.depth[hit]
+    depth = seen.depth.index_select(0, hit)
 
     cells = views * rows * columns
     surface = torch.full((cells,), torch.inf, device=device)
-    covering = surface.scatter_reduce(0, cell[covers], depth[covers], "amin")
+    covering = surface.scatter_reduce(0, cell, torch.where(covers, depth, torch.inf), "amin")
     nearest = surface.scatter_reduce(0, cell, depth, "amin")
     surface = torch.where(torch.isfinite(covering), covering, nearest)
 
-    visible = (depth <= surface[cell] * (1.0 + config.depth_band)).nonzero()[:, 0]
-    cell, hit = cell[visible], hit[visible]
-    fit = config.offset_weight * offset2[visible] + seen.mismatch[hit]
+    limit = surface * (1.0 + config.depth_band)
+    visible = (depth <= limit.index_select(0, cell)).nonzero()[:, 0]
+    cell, hit = cell.index_select(0, visible), hit.index_select(0, visible)
+    offset2 = offset2.index_select(0, visible)
+    fit = config.offset_weight * offset2 + seen.mismatch.index_select(0, hit)
     steps = (fit.clamp(max=FIT_LIMIT) * FIT_STEPS).to(torch.int64)
     # The token's number in the low bits breaks ties: the oldest wins, on every run. The entry in
     # `seen` grows with the token's number within a view, so it serves as well and leads to depth.
@@ -172,17 +175,20 @@ def _project(
     near = (depth >= config.near_plane) & (camera.fx * right >= left * depth)
     near &= (camera.fx * right <= far_right * depth) & (camera.fy * down >= top * depth)
     near &= camera.fy * down <= bottom * depth
-    view, token = near.nonzero(as_tuple=True)
+    flat = near.flatten().nonzero()[:, 0]
+    view, token = flat // len(tokens), flat % len(tokens)
 
-    depth, right, down = depth[near], right[near], down[near]
+    # Selecting by number, not by mask: a mask is searched anew for every array.
+    depth, right, down = (array.take(flat) for array in (depth, right, down))
     u = camera.fx * right / depth + camera.cx
     v = camera.fy * down / depth + camera.cy
-    ray = torch.stack([dx[near], dy[near], dz[near]])
-    distance = torch.sqrt(ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2])
-    turn = ray / distance - tokens.view.T[:, token]
-    one_minus_cosine = 0.5 * (turn[0] * turn[0] + turn[1] * turn[1] + turn[2] * turn[2])
+    dx, dy, dz = (array.take(flat) for array in (dx, dy, dz))
+    distance = torch.sqrt(dx * dx + dy * dy + dz * dz)
+    seen_x, seen_y, seen_z = tokens.view.index_select(0, token).unbind(dim=1)
+    turn_x, turn_y, turn_z = dx / distance - seen_x, dy / distance - seen_y, dz / distance - seen_z
+    one_minus_cosine = 0.5 * (turn_x * turn_x + turn_y * turn_y + turn_z * turn_z)
     focal = float(np.sqrt(camera.fx * camera.fy)) * stride
-    ratio = tokens.footprint[token] * focal / depth
+    ratio = tokens.footprint.index_select(0, token) * focal / depth
     mismatch = config.scale_weight * (torch.maximum(ratio, 1.0 / ratio) - 1.0)
     mismatch = mismatch + config.angle_weight * one_minus_cosine
     return _Seen(view, token, u, v, depth, 0.5 * ratio, mismatch)
@@ -197,25 +203,44 @@ def _candidates(
     whether the token covers that centre.
     """
     half = seen.half_size.clamp(min=0.5, max=config.max_reach)
-    reach = half.clamp(min=config.reach)
-    # Of the 2 x 2 cells around its projection every token may reach some; the rings around them are
-    # only for the few tokens that appear large.
     first_u, first_v = torch.floor(seen.u - 0.5), torch.floor(seen.v - 0.5)
-    parts: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    rings = int(np.ceil(config.max_reach))
-    for row in range(1 - rings, rings + 1):
-        for column in range(1 - rings, rings + 1):
-            ring = max(row, 1 - row, column, 1 - column)
-            cell_u, cell_v = first_u + column, first_v + row
-            du, dv = seen.u - (cell_u + 0.5), seen.v - (cell_v + 0.5)
+    row_start = seen.view * rows
+    parts: list[tuple[Tensor, ...]] = []
+    for ring in range(1, int(np.ceil(config.max_reach)) + 1):
+        # Every token may stand in some of the 2 x 2 cells around its projection; the rings about
+        # them are farther away than most tokens reach.
+        entry = torch.arange(len(half), device=half.device)
+        if ring > 1 and config.reach <= ring - 1:
+            entry = (half >= ring - 1).nonzero()[:, 0]
+        if entry.numel() == 0:
+            continue
+        u, v, size, left, top, start = (
+            array.index_select(0, entry)
+            for array in (seen.u, seen.v, half, first_u, first_v, row_start)
+        )
+        for row, column in _ring(ring):
+            cell_u, cell_v = left + column, top + row
+            du, dv = u - (cell_u + 0.5), v - (cell_v + 0.5)
             distance = torch.maximum(du.abs(), dv.abs())
+            covers = distance <= size
             inside = (cell_u >= 0) & (cell_u < columns) & (cell_v >= 0) & (cell_v < rows)
-            entry = (inside & (distance <= reach)).nonzero()[:, 0]
-            if ring > 1 and entry.numel() == 0:
-                continue
-            flat = (seen.view[entry] * rows + cell_v[entry].long()) * columns
-            flat += cell_u[entry].long()
-            du, dv = du[entry], dv[entry]
-            parts.append((flat, entry, du * du + dv * dv, distance[entry] <= half[entry]))
-    cells, entries, offsets2, covers = zip(*parts, strict=True)
-    return torch.cat(cells), torch.cat(entries), torch.cat(offsets2), torch.cat(covers)
+            hit = (inside & (covers | (distance < config.reach))).nonzero()[:, 0]
+            flat = (start + cell_v.long()) * columns + cell_u.long()
+            offset2 = du * du + dv * dv
+            arrays = (flat, entry, offset2, covers)
+            parts.append(tuple(array.index_select(0, hit) for array in arrays))
+    if not parts:
+        none = torch.empty(0, dtype=torch.int64, device=half.device)
+        return none, none, half[none], none > 0
+    cells, entries, offsets2, cover = zip(*parts, strict=True)
+    return torch.cat(cells), torch.cat(entries), torch.cat(offsets2), torch.cat(cover)
+
+
+def _ring(ring: int) -> list[tuple[int, int]]:
+    """Offsets (row, column) of the cells on the rim of a square of side ``2 * ring``.
+
+    The first square is the 2 x 2 cells (0, 0) to (1, 1).
+    """
+    side = range(1 - ring, ring + 1)
+    rim = (1 - ring, ring)
+    return [(row, column) for row in side for column in side if row in rim or column in rim]

@@ -100,10 +100,11 @@ def _best(
         du, dv = token.u - _Float(column + 0.5), token.v - _Float(row + 0.5)
         distance = max(abs(du), abs(dv))
         half = min(max(token.half_size, _Float(0.5)), _Float(config.max_reach))
-        if distance <= max(half, _Float(config.reach)):
+        covers = bool(distance <= half)
+        if covers or distance < _Float(config.reach):
             fit = _Float(config.offset_weight) * (du * du + dv * dv) + token.mismatch
             steps = int(min(fit, _Float(FIT_LIMIT)) * _Float(FIT_STEPS))
-            candidates.append((token, steps, bool(distance <= half)))
+            candidates.append((token, steps, covers))
     if not candidates:
         return None
     covering = [token.depth for token, _, covers in candidates if covers]

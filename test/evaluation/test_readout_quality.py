@@ -124,6 +124,9 @@ def test_bad_input_is_told_without_a_traceback(
     write_sequence(tmp_path, [0.0])
     assert readout_quality.main([str(tmp_path), "--memory", "0:0:1", "--targets", "5:5:1"]) == 2
     assert "Got [5]" in capsys.readouterr().err
+    only = ["--memory", "0:0:1", "--targets", "0:0:1"]
+    assert readout_quality.main([str(tmp_path), *only, "--grids", "3"]) == 2
+    assert "Got 3" in capsys.readouterr().err
 
 
 @pytest.mark.slow
