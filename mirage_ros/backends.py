@@ -20,6 +20,7 @@ def build_world_model(
     generation_height: int = 256,
     min_depth: float = 0.1,
     max_depth: float = 10.0,
+    grids: int = 1,
     device: str = "cpu",
     num_threads: int | None = None,
     seed: int = 0,
@@ -32,6 +33,7 @@ def build_world_model(
         generation_height: likewise.
         min_depth: nearer depth counts as unknown, metres.
         max_depth: farther depth counts as unknown, metres.
+        grids: cell grids that a keyframe is encoded on, 1, 2 or 4.
         device: torch device.
         num_threads: torch's CPU threads in this process (None: leave them).
         seed: of all randomness.
@@ -52,7 +54,9 @@ def build_world_model(
     config = WorldModelConfig(
         generation_width=generation_width, generation_height=generation_height, seed=seed
     )
-    memory_config = LatentMemoryConfig(CellDepthConfig(min_depth=min_depth, max_depth=max_depth))
+    memory_config = LatentMemoryConfig(
+        CellDepthConfig(min_depth=min_depth, max_depth=max_depth), grids=grids
+    )
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:

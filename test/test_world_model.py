@@ -263,6 +263,8 @@ def test_unknown_backends_and_devices_are_refused() -> None:
 
 WALL_Z = 3.0
 SIZE = (192, 128)
+#: Cells of that size, and those of the grid half a cell aside.
+TOKENS_PER_FRAME = 12 * 8 + 11 * 7
 WIDE = PinholeCamera(*SIZE, 150.0, 150.0, 96.0, 64.0)
 
 
@@ -297,7 +299,7 @@ def at(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> NDArray[np.float
 def seen() -> WorldModel:
     engine = build_world_model("readout", generation_width=SIZE[0], generation_height=SIZE[1])
     for stamp, (x, y) in enumerate((x, y) for x in (-0.8, 0.0, 0.8) for y in (-0.3, 0.3)):
-        assert engine.observe(render(WIDE, at(x, y), stamp)).tokens_added == 12 * 8
+        assert engine.observe(render(WIDE, at(x, y), stamp)).tokens_added == TOKENS_PER_FRAME
     return engine
 
 
@@ -377,7 +379,8 @@ def test_depth_out_of_range_is_not_remembered() -> None:
     )
     assert engine.observe(render(WIDE, at(0, 0))).tokens_added == 0
     near = render(WIDE, at(0, 0))
-    assert engine.observe(replace(near, depth=near.depth * np.float32(0.5))).tokens_added == 96
+    nearer = replace(near, depth=near.depth * np.float32(0.5))
+    assert engine.observe(nearer).tokens_added == TOKENS_PER_FRAME
 
 
 def test_warm_up_leaves_no_trace() -> None:

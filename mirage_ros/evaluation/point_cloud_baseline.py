@@ -61,16 +61,11 @@ class PointCloudBaseline:
                 seen = (column >= 0) & (column < camera.width)
                 seen &= (row >= 0) & (row < camera.height)
             flat = (row[seen] * camera.width + column[seen]).astype(np.int64)
-            # Writing from far to near leaves the nearest point of this frame in every pixel.
-            order = np.argsort(-depth[seen], kind="stable")
-            flat, z = flat[order], depth[seen][order].astype(np.float32)
-            colour = colours[seen][order].astype(np.float32) / 255.0
-            layer = np.full(pixels, np.inf, dtype=np.float32)
-            layer[flat] = z
-            layer_colour = np.zeros((pixels, 3), dtype=np.float32)
-            layer_colour[flat] = colour
-            closer = layer < nearest
-            nearest[closer] = layer[closer]
-            picture[closer] = layer_colour[closer]
+            z = depth[seen].astype(np.float32)
+            closer = z < nearest[flat]
+            flat, z, colour = flat[closer], z[closer], colours[seen][closer]
+            np.minimum.at(nearest, flat, z)
+            front = z == nearest[flat]
+            picture[flat[front]] = colour[front] / np.float32(255.0)
         shape = (camera.height, camera.width)
         return picture.reshape(*shape, 3), np.isfinite(nearest).reshape(shape)

@@ -45,7 +45,7 @@ class LatentMemoryConfig:
 
     cell_depth: CellDepthConfig = field(default_factory=CellDepthConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
-    grids: int = 2
+    grids: int = 1
 
     def __post_init__(self) -> None:
         if self.grids not in _GRID_SHIFTS:

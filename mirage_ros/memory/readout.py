@@ -45,7 +45,9 @@ class ReadoutConfig:
 
         offset_weight (du^2 + dv^2) + scale_weight (max(f/F, F/f) - 1) + angle_weight (1 - a.b)
 
-    The defaults were tuned on hand-held Kinect frames (7-Scenes, redkitchen).
+    The defaults were tuned on hand-held Kinect frames (7-Scenes, redkitchen) and on a simulated
+    drive. The wide band suits both, although the simulator's depth is exact: a cell at a depth edge
+    holds two surfaces, and the token that shows the same mixture may carry the farther one's depth.
 
     Attributes:
         near_plane: tokens nearer to the image plane than this are not seen, metres.
@@ -61,12 +63,12 @@ class ReadoutConfig:
     """
 
     near_plane: float = 0.1
-    depth_band: float = 0.15
+    depth_band: float = 0.3
     reach: float = 1.0
     max_reach: float = 2.0
     offset_weight: float = 1.0
-    scale_weight: float = 4.0
-    angle_weight: float = 60.0
+    scale_weight: float = 1.0
+    angle_weight: float = 80.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -111,6 +111,7 @@ class WorldModelNode(LifecycleNode):
             generation_height=get["generation_height"],
             min_depth=get["min_depth"],
             max_depth=get["max_depth"],
+            grids=get["grids"],
             device=get["device"],
             num_threads=get["num_threads"],
             seed=get["seed"],

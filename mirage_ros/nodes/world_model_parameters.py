@@ -144,6 +144,14 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec("min_depth", 0.1, "Nearer depth is taken for unknown, m.", 0.0, 1e3),
     Spec("max_depth", 10.0, "Farther depth is taken for unknown, m.", 0.01, 1e4),
+    Spec(
+        "grids",
+        1,
+        "Cell grids a keyframe is encoded on, 1, 2 or 4: sharper memory at so many times the size.",
+        1,
+        4,
+        check=lambda value: "" if value in (1, 2, 4) else f"grids must be 1, 2 or 4. Got {value}",
+    ),
     # What is imagined.
     Spec("horizon", 2.0, "How far ahead is imagined, s.", 0.05, 600.0, dynamic=True),
     Spec("frame_period", 0.25, "Time between predicted frames, s.", 0.01, 60.0, dynamic=True),

@@ -79,7 +79,7 @@ def test_reading_what_was_remembered_equals_the_codec() -> None:
     assert memory.sharpness == pytest.approx(1.0, abs=0.01)
     assert codec.sharpness == 1.0
     assert nearest.psnr_db == math.inf
-    assert memory.elements == 24
+    assert memory.elements == 24 + 15
     assert cloud.elements == 96 * 64
 
 
@@ -110,7 +110,7 @@ def test_the_command_writes_table_json_and_pictures(
     assert "latent memory" in capsys.readouterr().out
     rows = json.loads(report.read_text())["rows"]
     assert rows[0]["name"] == "latent memory"
-    assert rows[0]["elements"] == 48
+    assert rows[0]["elements"] == 2 * (24 + 15)
     assert rows[0]["psnr_db"] > 20.0
     strips = sorted(pictures.iterdir())
     assert len(strips) == 2

@@ -11,7 +11,7 @@ CONFIG = CellDepthConfig()
 
 
 def one_cell(pixels: np.ndarray) -> float:
-    return float(cell_depth(torch.from_numpy(pixels.astype(np.float32)), 16, CONFIG)[0, 0])
+    return float(cell_depth(torch.from_numpy(pixels.astype(np.float32)), 16, CONFIG)[0][0, 0])
 
 
 def test_invalid_pixels_do_not_count() -> None:
@@ -42,10 +42,20 @@ def test_a_slanted_surface_is_not_split() -> None:
     assert one_cell(pixels) == pytest.approx(1.3, abs=0.01)
 
 
+def test_the_share_is_that_of_the_surface_taken() -> None:
+    pixels = np.full((16, 16), 3.0, dtype=np.float32)
+    pixels[:, :12] = 1.0
+    pixels[:4, :12] = 0.0
+    depth, share = cell_depth(torch.from_numpy(pixels), 16, CONFIG)
+    assert (float(depth[0, 0]), float(share[0, 0])) == (1.0, 12 * 12 / 256)
+    depth, share = cell_depth(torch.zeros(16, 16), 16, CONFIG)
+    assert (float(depth[0, 0]), float(share[0, 0])) == (0.0, 0.0)
+
+
 def test_the_depth_was_measured() -> None:
     rng = np.random.default_rng(0)
     depth = rng.choice([0.0, 1.0, 1.01, 2.0, 2.5], size=(48, 64)).astype(np.float32)
-    cells = cell_depth(torch.from_numpy(depth), 16, CONFIG).numpy()
+    cells = cell_depth(torch.from_numpy(depth), 16, CONFIG)[0].numpy()
     assert cells.shape == (3, 4)
     assert set(np.unique(cells)) <= set(np.unique(depth))
 
@@ -53,7 +63,7 @@ def test_the_depth_was_measured() -> None:
 def test_cells_are_read_row_by_row() -> None:
     cells = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3)
     depth = torch.from_numpy(np.kron(cells, np.ones((16, 16), dtype=np.float32)))
-    np.testing.assert_array_equal(cell_depth(depth, 16, CONFIG).numpy(), cells)
+    np.testing.assert_array_equal(cell_depth(depth, 16, CONFIG)[0].numpy(), cells)
 
 
 def test_points_project_back_to_the_cell_centres() -> None:

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from mirage_ros.codec import DctCodec
-from mirage_ros.errors import CameraError, CodecError, FrameError, PoseError
+from mirage_ros.errors import CameraError, CodecError, ConfigurationError, FrameError, PoseError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.memory import OBSERVED, LatentMemory
+from mirage_ros.memory import OBSERVED, LatentMemory, LatentMemoryConfig
 
 CAMERA = PinholeCamera(96, 64, 80.0, 80.0, 48.0, 32.0)
 
@@ -27,7 +27,7 @@ def wall(offset_x: float = 0.0, depth: float = 2.0) -> RgbdFrame:
 
 @pytest.fixture
 def memory() -> LatentMemory:
-    return LatentMemory(DctCodec())
+    return LatentMemory(DctCodec(), LatentMemoryConfig(grids=1))
 
 
 def test_reading_from_where_it_was_seen_gives_the_latents_back(memory: LatentMemory) -> None:
@@ -80,6 +80,45 @@ def test_tokens_say_how_they_were_seen(memory: LatentMemory) -> None:
     ray = tokens.position - origin
     torch.testing.assert_close(tokens.view, ray / ray.norm(dim=1, keepdim=True))
     torch.testing.assert_close(tokens.position[:, 2], torch.full((48,), 2.0))
+
+
+def test_confidence_is_the_share_of_the_cell_that_was_measured(memory: LatentMemory) -> None:
+    frame = wall()
+    assert frame.depth is not None
+    frame.depth[:, 8:16] = 0.0
+    memory.observe(frame)
+    confidence = memory.tokens().confidence.reshape(4, 6)
+    assert (confidence[:, 0] == 0.5).all()
+    assert (confidence[:, 1:] == 1.0).all()
+
+
+@pytest.mark.parametrize(
+    ("grids", "tokens"), [(1, 24), (2, 24 + 3 * 5), (4, 24 + 3 * 5 + 4 * 5 + 3 * 6)]
+)
+def test_more_grids_give_tokens_between_the_cells(grids: int, tokens: int) -> None:
+    """At 2 m, 0.2 m is half a cell: there only a shifted grid has the very latents."""
+    memory = LatentMemory(DctCodec(), LatentMemoryConfig(grids=grids))
+    assert memory.observe(wall()) == tokens
+    pose = np.eye(4)
+    pose[:2, 3] = 0.2
+    readout = memory.read(CAMERA, pose[None])
+    image = torch.from_numpy(wall().image).permute(2, 0, 1)[None].float() / 255.0
+    between = memory.codec.encode(image[..., 8:-8, 8:-8])
+    inner = readout.latents[..., :3, :5]
+    equal = bool(torch.allclose(inner, between, atol=5e-3, rtol=1e-3))
+    assert equal == (grids > 1)
+
+
+def test_a_frame_of_one_cell_has_one_grid() -> None:
+    camera = PinholeCamera(16, 16, 20.0, 20.0, 8.0, 8.0)
+    depth = np.ones((16, 16), dtype=np.float32)
+    frame = RgbdFrame(0, np.zeros((16, 16, 3), dtype=np.uint8), depth, camera, np.eye(4))
+    assert LatentMemory(DctCodec()).observe(frame) == 1
+
+
+def test_an_unknown_number_of_grids_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"one of \[1, 2, 4\]"):
+        LatentMemoryConfig(grids=3)
 
 
 def test_a_snapshot_stays_as_it_was(memory: LatentMemory) -> None:
