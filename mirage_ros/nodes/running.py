@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -35,6 +36,10 @@ def run_node(create: Callable[[], Node], args: list[str] | None) -> None:
         sys.exit(2)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        # A signal shuts the context down at once; whatever rclpy was about then fails.
+        if rclpy.ok():
+            raise
     finally:
         # Launch and terminal may both interrupt; a second one must not cut the tear-down short.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

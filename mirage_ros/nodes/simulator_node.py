@@ -14,6 +14,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 
+from mirage_ros.errors import MirageError
 from mirage_ros.geometry import inverse, quaternion_from_pose
 from mirage_ros.nodes.parameters import ParameterTable, Spec
 from mirage_ros.nodes.pose_conversion import ns_to_stamp, twist_arrays
@@ -32,6 +33,7 @@ from mirage_ros.sources.simulator import (
     Tour,
     build_apartment,
 )
+from mirage_ros.sources.simulator.simulator import TIMESTEP
 from mirage_ros.sources.simulator.tour import CONTROL_PERIOD
 
 SIMULATOR_PARAMETERS: tuple[Spec, ...] = (
@@ -90,6 +92,14 @@ class SimulatorNode(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("simulator", **kwargs)
+        self._renderer_owner: Simulator | None = None
+        try:
+            self._set_up()
+        except MirageError:
+            self.destroy_node()
+            raise
+
+    def _set_up(self) -> None:
         self._table = ParameterTable(self, SIMULATOR_PARAMETERS, is_configured=lambda: True)
         self._table.require_valid()
         scene = build_apartment(self._table["seed"])
@@ -108,6 +118,7 @@ class SimulatorNode(Node):
             drift=OdometryDrift(self._table["odometry_scale_error"], self._table["odometry_noise"]),
             seed=self._table["seed"],
         )
+        self._renderer_owner = self.simulator
         # The first picture uploads all textures: done here, and a machine without GL fails early.
         self.simulator.render()
         self._out = SourcePublisher(
@@ -150,7 +161,8 @@ class SimulatorNode(Node):
 
     def destroy_node(self) -> None:
         """Free the renderer and take the node down."""
-        self.simulator.close()
+        if self._renderer_owner is not None:
+            self._renderer_owner.close()
         super().destroy_node()
 
     def _guarded_tick(self) -> None:
@@ -269,8 +281,10 @@ class SimulatorNode(Node):
         duration = self._table["duration"]
         progress = self.tour.progress if self.tour is not None else 0.0
         if duration > 0.0:
-            progress = max(progress, min(1.0, self.simulator.time / duration))
-            self._done = self.simulator.time >= duration
+            # Simulated time is a sum of timesteps, so only exact to rounding.
+            self._done = self.simulator.time >= duration - TIMESTEP / 2.0
+            share = 1.0 if self._done else self.simulator.time / duration
+            progress = max(progress, share)
         self._out.publish_progress(progress, finished=progress >= 1.0)
 
 

@@ -22,6 +22,10 @@ RADIUS = 0.18
 
 _CASTER_RADIUS, _CASTER_REACH = 0.03, 0.13
 
+#: Time constant (s) and damping ratio of contacts with the floor. Body speed follows wheel speed
+#: with about this delay, so it is as short as the physics' timestep allows.
+_FLOOR_CONTACT = (0.005, 1.0)
+
 
 @dataclass(frozen=True)
 class DriveLimits:
@@ -268,6 +272,7 @@ def add_robot(spec: mujoco.MjSpec, x: float, y: float, heading: float, mast: flo
             mass=0.1,
             condim=1,  # a caster rolls any way: no friction
             priority=2,
+            solref=list(_FLOOR_CONTACT),
             group=COLLIDER_GROUP,
         )
     for name, side in (("left", 1.0), ("right", -1.0)):
@@ -283,6 +288,7 @@ def add_robot(spec: mujoco.MjSpec, x: float, y: float, heading: float, mast: flo
             mass=0.4,
             condim=3,
             priority=2,
+            solref=list(_FLOOR_CONTACT),
             friction=[1.0, 0.005, 0.0001],
             group=COLLIDER_GROUP,
         )

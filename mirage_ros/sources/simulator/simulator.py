@@ -28,7 +28,7 @@ from mirage_ros.sources.simulator.robot import (
 )
 
 #: Physics advances in steps of this many seconds.
-TIMESTEP = 0.005
+TIMESTEP = 0.0025
 
 
 class Simulator:
