@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from transforms3d import axangles
 
 from mirage_ros.errors import PoseError, SequenceError
+from mirage_ros.geometry.interpolation import interpolate_pose
 from mirage_ros.geometry.poses import pose_from_quaternion
 from mirage_ros.sources.layout import FrameFiles, Listing, read_intrinsics
 
@@ -129,9 +129,4 @@ def _pose_at(
     if min(stamp - stamps[before], stamps[after] - stamp) > ASSOCIATION_NS:
         return None
     fraction = float(stamp - stamps[before]) / float(stamps[after] - stamps[before])
-    start, end = poses[before], poses[after]
-    axis, angle = axangles.mat2axangle(start[:3, :3].T @ end[:3, :3])
-    pose = np.eye(4)
-    pose[:3, :3] = start[:3, :3] @ axangles.axangle2mat(axis, angle * fraction)
-    pose[:3, 3] = (1.0 - fraction) * start[:3, 3] + fraction * end[:3, 3]
-    return pose
+    return interpolate_pose(poses[before], poses[after], fraction)
