@@ -17,6 +17,9 @@ from torch import Tensor
 from mirage_ros.errors import ConfigurationError, FrameError
 from mirage_ros.geometry.camera import PinholeCamera
 
+#: Neighbouring cells whose depths differ by more than this factor share no surface.
+TANGENT_RATIO = 1.5
+
 
 @dataclass(frozen=True)
 class CellDepthConfig:
@@ -104,3 +107,42 @@ def back_project(
     points = camera.unproject(camera.pixel_centres(), depth.cpu().numpy())
     world = points @ T_world_camera[:3, :3].T + T_world_camera[:3, 3]
     return torch.from_numpy(world.astype(np.float32)).to(depth.device)
+
+
+def surface_normals(
+    points: Tensor,  # (h, w, 3) world
+    depth: Tensor,  # (h, w) z-depth of the points, 0 = none
+    origin: Tensor,  # (3,) the camera, world
+) -> Tensor:  # (h, w, 3) unit normals towards the camera, zero where unknown
+    """Normal of the surface through each cell and its neighbours.
+
+    Along each axis the neighbour nearer in depth is taken, so that a cell beside an edge takes its
+    tangent from its own surface. Where even that one differs by more than :data:`TANGENT_RATIO`
+    there is no normal.
+    """
+    across, has_across = _tangent(points, depth, axis=1)
+    down, has_down = _tangent(points, depth, axis=0)
+    normal = torch.linalg.cross(across, down)
+    towards = origin - points
+    normal = normal * torch.sign((normal * towards).sum(dim=-1, keepdim=True))
+    length = normal.norm(dim=-1, keepdim=True)
+    known = (has_across & has_down)[..., None] & (length > 0.0)
+    return torch.where(known, normal / length.clamp(min=1e-12), 0.0)
+
+
+def _tangent(points: Tensor, depth: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Step along an axis of the grid to the neighbour nearer in depth; and whether there is one."""
+    count = depth.shape[axis]
+    steps, gaps = [], []
+    for direction in (-1, 1):
+        other = torch.roll(depth, -direction, dims=axis)
+        ratio = torch.maximum(other / depth, depth / other)
+        usable = (depth > 0.0) & (other > 0.0) & (ratio <= TANGENT_RATIO)
+        border = [slice(None), slice(None)]
+        border[axis] = slice(0, 1) if direction < 0 else slice(count - 1, count)
+        usable[tuple(border)] = False
+        gaps.append(torch.where(usable, ratio, torch.inf))
+        steps.append(direction * (torch.roll(points, -direction, dims=axis) - points))
+    first = gaps[0] <= gaps[1]
+    step = torch.where(first[..., None], steps[0], steps[1])
+    return step, torch.isfinite(torch.minimum(gaps[0], gaps[1]))

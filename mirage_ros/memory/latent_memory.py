@@ -15,10 +15,15 @@ from mirage_ros.errors import ConfigurationError, FrameError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
-from mirage_ros.memory.backprojection import CellDepthConfig, back_project, cell_depth
+from mirage_ros.memory.backprojection import (
+    CellDepthConfig,
+    back_project,
+    cell_depth,
+    surface_normals,
+)
 from mirage_ros.memory.base import Readout
 from mirage_ros.memory.readout import ReadoutConfig, select_tokens
-from mirage_ros.memory.tokens import OBSERVED, TokenBuffer, TokenCloud
+from mirage_ros.memory.tokens import NORMAL_SCALE, OBSERVED, TokenBuffer, TokenCloud
 
 #: Shifts of the cell grid to the right and down, in half cells, by the number of grids.
 _GRID_SHIFTS = {
@@ -165,9 +170,11 @@ class LatentMemory:
         stride = self.codec.spatial_stride
         depth, share = cell_depth(depth_map, stride, self.config.cell_depth)
         known = depth > 0.0
-        position = back_project(depth, camera.latent(stride), frame.T_world_camera)[known]
-        count = position.shape[0]
+        points = back_project(depth, camera.latent(stride), frame.T_world_camera)
         origin = torch.from_numpy(frame.T_world_camera[:3, 3].astype(np.float32)).to(self.device)
+        normal = surface_normals(points, depth, origin)[known]
+        position = points[known]
+        count = position.shape[0]
         ray = position - origin
         focal = float(np.sqrt(frame.camera.fx * frame.camera.fy))
 
@@ -179,6 +186,7 @@ class LatentMemory:
             features=latents.permute(1, 2, 0)[known].half(),
             footprint=depth[known] / focal,
             view=ray / ray.norm(dim=1, keepdim=True),
+            normal=(normal * NORMAL_SCALE).round().to(torch.int8),
             stamp_ns=constant(frame.stamp_ns, torch.int64),
             provenance=constant(OBSERVED, torch.uint8),
             confidence=share[known],

@@ -29,12 +29,14 @@ from torch import Tensor
 
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.memory.tokens import TokenCloud
+from mirage_ros.memory.tokens import NORMAL_SCALE, TokenCloud
 
 #: Steps per unit of the fit score, which is compared as an integer.
 FIT_STEPS = 4096.0
 #: Largest fit that is told apart (it must leave 31 bits).
 FIT_LIMIT = 2.0**18
+#: A column that no view has, cells.
+FAR_OUTSIDE = -1e6
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class ReadoutConfig:
         offset_weight: weight of the squared distance to the cell's centre, per cell^2.
         scale_weight: weight of the ratio of footprints.
         angle_weight: weight of the change of viewing direction.
+        back_limit: a token is not seen from behind: when the cosine between the ray to it and its
+            surface's normal exceeds this. Normals are not exact, so it is above 0.
 
     Raises:
         ConfigurationError: a value is negative or not finite, or ``max_reach < reach``.
@@ -70,6 +74,7 @@ class ReadoutConfig:
     offset_weight: float = 1.0
     scale_weight: float = 1.0
     angle_weight: float = 80.0
+    back_limit: float = 0.2
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -184,6 +189,10 @@ def _project(
     v = camera.fy * down / depth + camera.cy
     dx, dy, dz = (array.take(flat) for array in (dx, dy, dz))
     distance = torch.sqrt(dx * dx + dy * dy + dz * dz)
+    normal_x, normal_y, normal_z = tokens.normal.index_select(0, token).float().unbind(dim=1)
+    facing = dx * normal_x + dy * normal_y + dz * normal_z
+    # What is seen from behind is moved out of every view.
+    u = torch.where(facing <= config.back_limit * NORMAL_SCALE * distance, u, FAR_OUTSIDE)
     seen_x, seen_y, seen_z = tokens.view.index_select(0, token).unbind(dim=1)
     turn_x, turn_y, turn_z = dx / distance - seen_x, dy / distance - seen_y, dz / distance - seen_z
     one_minus_cosine = 0.5 * (turn_x * turn_x + turn_y * turn_y + turn_z * turn_z)

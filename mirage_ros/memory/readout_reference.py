@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory.readout import FIT_LIMIT, FIT_STEPS, ReadoutConfig
-from mirage_ros.memory.tokens import TokenCloud
+from mirage_ros.memory.tokens import NORMAL_SCALE, TokenCloud
 
 _Float = np.float32
 
@@ -63,7 +63,7 @@ def _project(
     pose: NDArray[np.float64],
     config: ReadoutConfig,
 ) -> _Seen | None:
-    """One token in one view; None when it is behind the camera."""
+    """One token in one view; None when it is behind the camera, or seen from behind."""
     matrix = pose.astype(_Float)
     offset = tokens.position[number].numpy() - matrix[:3, 3]
 
@@ -78,7 +78,11 @@ def _project(
     v = _Float(camera.fy) * down / depth + _Float(camera.cy)
 
     x, y, z = offset * offset
-    turn = offset / np.sqrt(x + y + z) - tokens.view[number].numpy()
+    distance = np.sqrt(x + y + z)
+    x, y, z = offset * tokens.normal[number].numpy().astype(_Float)
+    if x + y + z > _Float(config.back_limit * NORMAL_SCALE) * distance:
+        return None
+    turn = offset / distance - tokens.view[number].numpy()
     x, y, z = turn * turn
     one_minus_cosine = _Float(0.5) * (x + y + z)
     focal = _Float(np.sqrt(camera.fx * camera.fy) * stride)

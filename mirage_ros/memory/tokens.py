@@ -13,11 +13,15 @@ from mirage_ros.errors import MemoryFormatError
 #: Values of :attr:`TokenCloud.provenance`.
 IMAGINED, OBSERVED = 0, 1
 
+#: Length of a stored normal.
+NORMAL_SCALE = 127.0
+
 _DTYPES = {
     "position": torch.float32,
     "features": torch.float16,
     "footprint": torch.float32,
     "view": torch.float32,
+    "normal": torch.int8,
     "stamp_ns": torch.int64,
     "provenance": torch.uint8,
     "confidence": torch.float32,
@@ -34,6 +38,8 @@ class TokenCloud:
         features: (N, C) float16 latents.
         footprint: (N,) float32, metres a pixel covers on the surface: depth / focal length.
         view: (N, 3) float32 unit vector from the camera to the token, world.
+        normal: (N, 3) int8, the surface's unit normal towards the camera times
+            :data:`NORMAL_SCALE`, world; zero where unknown.
         stamp_ns: (N,) int64, when it was seen, nanoseconds.
         provenance: (N,) uint8, :data:`OBSERVED` or :data:`IMAGINED`.
         confidence: (N,) float32 in [0, 1].
@@ -44,6 +50,7 @@ class TokenCloud:
     features: Tensor
     footprint: Tensor
     view: Tensor
+    normal: Tensor
     stamp_ns: Tensor
     provenance: Tensor
     confidence: Tensor
@@ -52,7 +59,7 @@ class TokenCloud:
     @classmethod
     def empty(cls, channels: int, count: int = 0, device: torch.device | str = "cpu") -> TokenCloud:
         """A cloud of ``count`` tokens with unset content."""
-        width = {"position": (3,), "features": (channels,), "view": (3,)}
+        width = {"position": (3,), "features": (channels,), "view": (3,), "normal": (3,)}
         return cls(
             **{
                 name: torch.empty((count, *width.get(name, ())), dtype=dtype, device=device)
@@ -104,7 +111,7 @@ class TokenCloud:
             raise MemoryFormatError(
                 f"token features must be (N, C). Got shape {tuple(self.features.shape)}"
             )
-        width = {"position": (3,), "features": (self.channels,), "view": (3,)}
+        width = {"position": (3,), "features": (self.channels,), "view": (3,), "normal": (3,)}
         for name, dtype in _DTYPES.items():
             value: Tensor = getattr(self, name)
             expected = (count, *width.get(name, ()))

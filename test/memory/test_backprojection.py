@@ -5,7 +5,12 @@ import torch
 from mirage_ros.errors import ConfigurationError, FrameError
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import exp_twist
-from mirage_ros.memory.backprojection import CellDepthConfig, back_project, cell_depth
+from mirage_ros.memory.backprojection import (
+    CellDepthConfig,
+    back_project,
+    cell_depth,
+    surface_normals,
+)
 
 CONFIG = CellDepthConfig()
 
@@ -85,3 +90,41 @@ def test_unusable_input_is_refused() -> None:
         CellDepthConfig(min_depth=2.0, max_depth=1.0)
     with pytest.raises(ConfigurationError, match="near_share"):
         CellDepthConfig(near_share=float("nan"))
+
+
+def test_normals_of_planes_point_to_the_camera() -> None:
+    camera = PinholeCamera(160, 128, 120.0, 110.0, 81.0, 60.0).latent(16)
+    rays = camera.unproject(camera.pixel_centres(), np.ones((8, 10)))
+    pose = exp_twist([0.3, -1.0, 2.0], [0.4, -0.2, 0.9], 1.0)
+    for plane in ([0.0, 0.0, -1.0], [0.6, 0.0, -0.8], [0.0, -0.8, -0.6]):
+        depth = torch.from_numpy(-2.0 / (rays @ np.array(plane))).float()
+        ahead = depth > 0.0
+        depth = torch.where(ahead, depth, 0.0)
+        points = back_project(depth, camera, pose)
+        normals = surface_normals(points, depth, torch.from_numpy(pose[:3, 3]).float())
+        known = normals.norm(dim=-1) > 0.5
+        assert known.sum() > 0.5 * ahead.sum()
+        expected = torch.from_numpy(pose[:3, :3] @ np.array(plane)).float()
+        torch.testing.assert_close(
+            normals[known], expected.expand_as(normals[known]), atol=1e-3, rtol=0.0
+        )
+
+
+def test_a_normal_beside_an_edge_is_that_of_its_own_surface() -> None:
+    camera = PinholeCamera(160, 128, 120.0, 120.0, 80.0, 64.0).latent(16)
+    depth = torch.full((8, 10), 4.0)
+    depth[:, :4] = 1.0
+    depth[2, 7] = 0.0
+    normals = surface_normals(back_project(depth, camera, np.eye(4)), depth, torch.zeros(3))
+    known = depth > 0.0
+    expected = torch.tensor([0.0, 0.0, -1.0]).expand_as(normals)
+    torch.testing.assert_close(normals[known], expected[known], atol=1e-5, rtol=0.0)
+    assert not normals[2, 7].any()
+
+
+def test_a_cell_alone_has_no_normal() -> None:
+    camera = PinholeCamera(48, 48, 40.0, 40.0, 24.0, 24.0).latent(16)
+    depth = torch.zeros(3, 3)
+    depth[1, 1] = 2.0
+    normals = surface_normals(back_project(depth, camera, np.eye(4)), depth, torch.zeros(3))
+    assert not normals.any()

@@ -15,14 +15,21 @@ FOCAL = np.sqrt(70.0 * 80.0)
 HERE = np.eye(4)[None]
 
 
-def cloud(position: np.ndarray, footprint: np.ndarray | float, view: np.ndarray) -> TokenCloud:
-    """Tokens whose only feature is their own number."""
+def cloud(
+    position: np.ndarray,
+    footprint: np.ndarray | float,
+    view: np.ndarray,
+    normal: np.ndarray | None = None,
+) -> TokenCloud:
+    """Tokens whose only feature is their own number; without normals, seen from both sides."""
     count = len(position)
+    scaled = np.zeros((count, 3)) if normal is None else np.round(127.0 * normal)
     tokens = TokenCloud(
         position=torch.from_numpy(np.asarray(position, dtype=np.float32)).reshape(count, 3),
         features=torch.arange(count).half()[:, None],
         footprint=torch.from_numpy(np.broadcast_to(footprint, count).astype(np.float32)),
         view=torch.from_numpy(np.asarray(view, dtype=np.float32)).reshape(count, 3),
+        normal=torch.from_numpy(scaled.astype(np.int8)).reshape(count, 3),
         stamp_ns=torch.zeros(count, dtype=torch.int64),
         provenance=torch.ones(count, dtype=torch.uint8),
         confidence=torch.ones(count),
@@ -38,7 +45,10 @@ def random_cloud(count: int, seed: int) -> TokenCloud:
     position = rng.uniform([-2.0, -2.0, -1.0], [2.0, 2.0, 3.0], (count, 3))
     view = rng.normal([0.0, 0.0, 1.0], 0.5, (count, 3))
     view /= np.linalg.norm(view, axis=1, keepdims=True)
-    return cloud(position, rng.uniform(0.002, 0.15, count), view)
+    normal = rng.normal(size=(count, 3))
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    normal[::5] = 0.0
+    return cloud(position, rng.uniform(0.002, 0.15, count), view, normal)
 
 
 def poses(count: int, seed: int) -> np.ndarray:
@@ -177,3 +187,31 @@ def test_a_token_seen_from_afar_covers_several_cells_near_by() -> None:
 def test_unusable_configurations_are_refused(values: dict[str, float], word: str) -> None:
     with pytest.raises(ConfigurationError, match=word):
         ReadoutConfig(**values)
+
+
+def test_a_surface_is_not_seen_from_behind() -> None:
+    """A wall at 2 m that was seen from the origin, and its far side from 4 m on."""
+    position = np.array([at_cell(2.5, 2.5, 2.0)])
+    view = directions(position)
+    far_side = np.diag([-1.0, 1.0, -1.0, 1.0])
+    far_side[2, 3] = 4.0
+    for normal, from_here, from_behind in (
+        ([0.0, 0.0, -1.0], True, False),
+        ([0.0, 0.0, 1.0], False, True),
+        ([0.0, 0.0, 0.0], True, True),
+    ):
+        tokens = cloud(position, 2.0 / FOCAL, view, np.array([normal]))
+        for pose, expected in ((np.eye(4), from_here), (far_side, from_behind)):
+            selection = select_tokens(tokens, CAMERA, STRIDE, pose[None], ReadoutConfig())
+            assert bool((selection.index == 0).any()) is expected, (normal, pose)
+
+
+@pytest.mark.parametrize(("degrees", "seen"), [(0, True), (85, True), (100, True), (103, False)])
+def test_normals_are_taken_with_a_margin(degrees: float, seen: bool) -> None:
+    """The cosine limit 0.2 lies at 101.5 degrees between the ray back and the normal."""
+    position = np.array([[0.0, 0.0, 2.0]])
+    angle = np.radians(degrees)
+    normal = np.array([[np.sin(angle), 0.0, -np.cos(angle)]])
+    tokens = cloud(position, 2.0 / FOCAL, directions(position), normal)
+    selection = select_tokens(tokens, CAMERA, STRIDE, HERE, ReadoutConfig())
+    assert bool((selection.index == 0).any()) is seen

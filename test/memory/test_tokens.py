@@ -14,6 +14,7 @@ def make(count: int, channels: int = 4, start: int = 0) -> TokenCloud:
         features=number[:, None].half().repeat(1, channels),
         footprint=torch.full((count,), 0.01),
         view=torch.tensor([[0.0, 0.0, 1.0]]).repeat(count, 1),
+        normal=torch.tensor([[0, 0, -127]], dtype=torch.int8).repeat(count, 1),
         stamp_ns=number,
         provenance=torch.full((count,), OBSERVED, dtype=torch.uint8),
         confidence=torch.ones(count),
@@ -22,9 +23,10 @@ def make(count: int, channels: int = 4, start: int = 0) -> TokenCloud:
 
 
 def test_bytes_are_those_of_all_fields() -> None:
-    position, features, footprint, view = 3 * 4, 48 * 2, 4, 3 * 4
+    position, features, footprint, view, normal = 3 * 4, 48 * 2, 4, 3 * 4, 3
     stamp, provenance, confidence, keyframe = 8, 1, 4, 4
-    token = position + features + footprint + view + stamp + provenance + confidence + keyframe
+    seen = footprint + view + normal + stamp
+    token = position + features + seen + provenance + confidence + keyframe
     assert make(10, channels=48).nbytes == 10 * token
 
 
