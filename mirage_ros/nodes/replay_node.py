@@ -22,7 +22,7 @@ from mirage_ros.geometry import T_BODY_OPTICAL, inverse, log_motion
 from mirage_ros.nodes.parameters import ParameterTable, Spec
 from mirage_ros.nodes.pose_conversion import ns_to_stamp
 from mirage_ros.nodes.running import run_node
-from mirage_ros.nodes.source_publisher import DEPTH_ENCODINGS, SourcePublisher
+from mirage_ros.nodes.source_publisher import SourcePublisher, source_parameters
 from mirage_ros.sources.rgbd_sequence import RgbdSequence, open_sequence
 
 REPLAY_PARAMETERS: tuple[Spec, ...] = (
@@ -32,19 +32,7 @@ REPLAY_PARAMETERS: tuple[Spec, ...] = (
     Spec("start", 0, "First frame to play.", 0, 2**31 - 1),
     Spec("stop", 0, "Frame to stop before; 0: play to the end.", 0, 2**31 - 1),
     Spec("clock", False, "Publish /clock with recorded time; otherwise stamps are the present."),
-    Spec("depth_encoding", "16UC1", "How depth is sent.", choices=DEPTH_ENCODINGS),
-    Spec("compressed", False, "Publish image/compressed (JPEG) as well."),
-    Spec("publish_plan", True, "Publish the recorded poses ahead as plan."),
-    Spec("plan_horizon", 2.0, "How far the plan reaches, s.", 0.1, 60.0),
-    Spec("plan_period", 0.25, "Time between the plan's poses, s.", 0.01, 10.0),
-    Spec("plan_rate", 2.0, "Plans a second.", 0.1, 50.0),
-    Spec(
-        "wait_for_subscribers",
-        0,
-        "Subscriptions that image must have before the first frame goes out.",
-        0,
-        100,
-    ),
+    *source_parameters("16UC1"),
 )
 
 #: How far ahead of its time a frame is decoded, frames.

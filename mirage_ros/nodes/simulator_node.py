@@ -21,9 +21,9 @@ from mirage_ros.nodes.pose_conversion import ns_to_stamp, twist_arrays
 from mirage_ros.nodes.robot_transforms import RobotTransforms
 from mirage_ros.nodes.running import run_node
 from mirage_ros.nodes.source_publisher import (
-    DEPTH_ENCODINGS,
     SourcePublisher,
     odometry_message,
+    source_parameters,
 )
 from mirage_ros.nodes.warner import ThrottledWarner
 from mirage_ros.sources.simulator import (
@@ -51,23 +51,11 @@ SIMULATOR_PARAMETERS: tuple[Spec, ...] = (
     Spec("odom_rate", 50.0, "Odometry messages a second.", 1.0, 200.0),
     Spec("odometry_scale_error", 0.0, "Std. dev. of a wheel's relative error in size.", 0.0, 0.1),
     Spec("odometry_noise", 0.0, "Std. dev. of a wheel's travel after one metre, m.", 0.0, 0.1),
-    Spec("depth_encoding", "32FC1", "How depth is sent.", choices=DEPTH_ENCODINGS),
-    Spec("compressed", False, "Publish image/compressed (JPEG) as well."),
-    Spec("publish_plan", True, "Publish where the tour will take the robot as plan."),
-    Spec("plan_horizon", 2.0, "How far the plan reaches, s.", 0.1, 60.0),
-    Spec("plan_period", 0.25, "Time between the plan's poses, s.", 0.05, 10.0),
-    Spec("plan_rate", 2.0, "Plans a second.", 0.1, 20.0),
     Spec("stamped_cmd_vel", False, "cmd_vel is geometry_msgs/TwistStamped, not Twist."),
     Spec("cmd_vel_timeout", 0.5, "Without a command for this long the robot stops, s.", 0.05, 10.0),
     Spec("clock", False, "Publish /clock with simulated time; otherwise stamps are the present."),
     Spec("real_time_factor", 1.0, "Simulated seconds in a second.", 0.05, 20.0),
-    Spec(
-        "wait_for_subscribers",
-        0,
-        "Subscriptions that image must have before the simulation starts.",
-        0,
-        100,
-    ),
+    *source_parameters("32FC1"),
 )
 
 _TICK_S = 0.005

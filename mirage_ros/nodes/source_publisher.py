@@ -19,12 +19,36 @@ from std_msgs.msg import Bool, Float32, Header, UInt32
 
 from mirage_ros.geometry import PinholeCamera, fill_camera_info
 from mirage_ros.nodes.image_conversion import image_from_array
+from mirage_ros.nodes.parameters import Spec
 from mirage_ros.nodes.pose_conversion import ns_to_stamp, pose_from_matrix
 
 ODOM_FRAME, BASE_FRAME, CAMERA_FRAME = "odom", "base_link", "camera_optical_frame"
 
 DepthEncoding = Literal["16UC1", "32FC1"]
 DEPTH_ENCODINGS: tuple[DepthEncoding, ...] = ("16UC1", "32FC1")
+
+
+def source_parameters(depth_encoding: DepthEncoding) -> tuple[Spec, ...]:
+    """The parameters that all sources have.
+
+    Args:
+        depth_encoding: the default of the parameter of that name.
+    """
+    return (
+        Spec("depth_encoding", depth_encoding, "How depth is sent.", choices=DEPTH_ENCODINGS),
+        Spec("compressed", False, "Publish image/compressed (JPEG) as well."),
+        Spec("publish_plan", True, "Publish the poses ahead as plan, where they are known."),
+        Spec("plan_horizon", 2.0, "How far the plan reaches, s.", 0.1, 60.0),
+        Spec("plan_period", 0.25, "Time between the plan's poses, s.", 0.05, 10.0),
+        Spec("plan_rate", 2.0, "Plans a second.", 0.1, 50.0),
+        Spec(
+            "wait_for_subscribers",
+            0,
+            "Subscriptions that image must have before the first frame goes out.",
+            0,
+            100,
+        ),
+    )
 
 
 class SourcePublisher:
