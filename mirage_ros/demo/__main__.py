@@ -11,13 +11,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from tqdm import tqdm
 
 from mirage_ros.demo.cloud_picture import render_cloud, write_ply
@@ -25,7 +22,7 @@ from mirage_ros.demo.processes import NodeDiedError, ProcessGroup, ros_arguments
 from mirage_ros.demo.report import horizon_row, table
 from mirage_ros.demo.video import contact_sheet, outcome_panels, write_picture, write_video
 from mirage_ros.evaluation.outcomes import Outcome
-from mirage_ros.nodes.demo_recorder import Recorder
+from mirage_ros.nodes.demo_recorder import Recorder, recording
 
 #: Predicted views: width and height, frames and time between them.
 _SIZE = (320, 256)
@@ -57,21 +54,17 @@ def main() -> int:
     source = _source(arguments, config)
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ.update(_environment(config))
-    rclpy.init()
-    recorder = Recorder(source.name, _SIZE, _HORIZON_S, _FRAME_INTERVAL_S)
     try:
-        with ProcessGroup(arguments.out / "log", os.environ) as group:
-            seconds = _run(group, recorder, source, config)
-        _write_results(recorder, seconds, arguments.out, source)
+        with recording(source.name, _SIZE, _HORIZON_S, _FRAME_INTERVAL_S) as recorder:
+            with ProcessGroup(arguments.out / "log", os.environ) as group:
+                seconds = _run(group, recorder, source)
+            _write_results(recorder, seconds, arguments.out, source)
     except NodeDiedError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("demo: interrupted", file=sys.stderr)
         return 130
-    finally:
-        recorder.destroy_node()
-        rclpy.try_shutdown()
     return 0
 
 
@@ -125,20 +118,8 @@ def _environment(config: Path) -> dict[str, str]:
     }
 
 
-def _run(group: ProcessGroup, recorder: Recorder, source: Source, config: Path) -> float:
+def _run(group: ProcessGroup, recorder: Recorder, source: Source) -> float:
     """Start the nodes, watch until the source has finished; seconds that frames were sent."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(recorder)
-
-    def spin_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-        deadline = time.monotonic() + timeout_s
-        while not condition() and time.monotonic() < deadline:
-            group.check()
-            # Take what has come before looking at the clock again.
-            for _ in range(20):
-                executor.spin_once(timeout_sec=0.05)
-        return condition()
-
     group.start(
         "world_model",
         "mirage_ros.nodes.world_model_node",
@@ -147,22 +128,21 @@ def _run(group: ProcessGroup, recorder: Recorder, source: Source, config: Path) 
             source.params_file,
         ),
     )
-    if not spin_until(lambda: recorder.status is not None, _START_TIMEOUT_S):
+    if not recorder.spin_until(lambda: recorder.status is not None, _START_TIMEOUT_S, group.check):
         raise NodeDiedError(f"world_model did not become active within {_START_TIMEOUT_S:.0f} s")
     group.start(source.name, source.module, ros_arguments(source.parameters))
-    if not spin_until(lambda: recorder.frames_sent > 0, _START_TIMEOUT_S):
+    if not recorder.spin_until(lambda: recorder.frames_sent > 0, _START_TIMEOUT_S, group.check):
         raise NodeDiedError(f"{source.name} sent no frame within {_START_TIMEOUT_S:.0f} s")
     start = time.monotonic()
     with tqdm(total=100, desc=source.name, unit="%", bar_format=_BAR) as bar:
         while not recorder.finished:
-            spin_until(lambda: recorder.finished, 0.5)
+            recorder.spin_until(lambda: recorder.finished, 0.5, group.check)
             bar.n = round(100 * recorder.progress)
             if recorder.status is not None:
                 bar.set_postfix_str(f"{recorder.status.token_count} tokens")
         bar.n = 100
     seconds = time.monotonic() - start
-    spin_until(lambda: False, _SETTLE_S)
-    executor.remove_node(recorder)
+    recorder.spin_until(lambda: False, _SETTLE_S, group.check)
     return seconds
 
 

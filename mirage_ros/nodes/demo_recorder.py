@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import rclpy
 from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -20,6 +25,22 @@ from mirage_ros.nodes.point_cloud import TOKEN_DTYPE
 from mirage_ros.nodes.pose_conversion import stamp_to_ns
 
 _NANOSECONDS = 1_000_000_000
+
+
+@contextmanager
+def recording(
+    source: str, size: tuple[int, int], horizon_s: float, frame_interval_s: float
+) -> Iterator[Recorder]:
+    """A :class:`Recorder` in a ROS context of its own, for as long as the ``with`` block runs."""
+    rclpy.init()
+    recorder = Recorder(source, size, horizon_s, frame_interval_s)
+    executor = SingleThreadedExecutor()
+    executor.add_node(recorder)
+    try:
+        yield recorder
+    finally:
+        recorder.destroy_node()
+        rclpy.try_shutdown()
 
 
 class Recorder(Node):
@@ -99,6 +120,25 @@ class Recorder(Node):
 
     def _on_finished(self, msg: Bool) -> None:
         self.finished = self.finished or bool(msg.data)
+
+    def spin_until(
+        self, condition: Callable[[], bool], timeout_s: float, check: Callable[[], None]
+    ) -> bool:
+        """Take messages until the condition holds or the time is over; whether it holds.
+
+        Args:
+            condition: when to stop.
+            timeout_s: longest time, seconds.
+            check: called now and then; what it raises comes through.
+        """
+        assert self.executor is not None, "made by recording()"
+        deadline = time.monotonic() + timeout_s
+        while not condition() and time.monotonic() < deadline:
+            check()
+            # Take what has come before looking at the clock again.
+            for _ in range(20):
+                self.executor.spin_once(timeout_sec=0.05)
+        return condition()
 
     def figures(self, seconds: float) -> dict[str, Any]:
         """Counts and times as the world model reported them last.
