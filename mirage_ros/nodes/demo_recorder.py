@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from numpy.typing import NDArray
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -130,14 +130,20 @@ class Recorder(Node):
             condition: when to stop.
             timeout_s: longest time, seconds.
             check: called now and then; what it raises comes through.
+
+        Raises:
+            KeyboardInterrupt: a signal has shut ROS down.
         """
         assert self.executor is not None, "made by recording()"
         deadline = time.monotonic() + timeout_s
         while not condition() and time.monotonic() < deadline:
             check()
             # Take what has come before looking at the clock again.
-            for _ in range(20):
-                self.executor.spin_once(timeout_sec=0.05)
+            try:
+                for _ in range(20):
+                    self.executor.spin_once(timeout_sec=0.05)
+            except ExternalShutdownException:
+                raise KeyboardInterrupt from None
         return condition()
 
     def figures(self, seconds: float) -> dict[str, Any]:

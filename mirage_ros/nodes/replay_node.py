@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from mirage_ros.errors import MirageError
+from mirage_ros.errors import MirageError, SequenceError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry import T_BODY_OPTICAL, inverse, log_motion
 from mirage_ros.nodes.parameters import ParameterTable, Spec
@@ -82,7 +82,7 @@ class ReplayNode(Node):
             if self._table["clock"]
             else None
         )
-        self._prefetched: queue.Queue[RgbdFrame] = queue.Queue(_PREFETCH)
+        self._prefetched: queue.Queue[RgbdFrame | SequenceError] = queue.Queue(_PREFETCH)
         threading.Thread(target=self._prefetch, name="prefetch", daemon=True).start()
         self._position = 0
         self._start_s: float | None = None
@@ -122,7 +122,15 @@ class ReplayNode(Node):
 
     def _publish_next(self) -> None:
         number = self._position % len(self._indices)
-        frame = self._prefetched.get()
+        try:
+            frame = self._prefetched.get_nowait()
+        except queue.Empty:
+            # Decoding is behind: the frame goes out as soon as it is there.
+            return
+        if isinstance(frame, SequenceError):
+            self.get_logger().warning(f"a frame is left out: {frame}")
+            self._step(number)
+            return
         stamp_ns = self._stamp_ns(self._position)
         before = self._poses[max(number - 1, 0)]
         twist = log_motion(inverse(before) @ self._poses[number], self._period_s)
@@ -131,6 +139,10 @@ class ReplayNode(Node):
         if self._table["publish_plan"] and self._position * self._period_s >= self._next_plan_s:
             self._next_plan_s = self._position * self._period_s + 1.0 / self._table["plan_rate"]
             self._publish_plan(number)
+        self._step(number)
+
+    def _step(self, number: int) -> None:
+        """On to the next frame, and say how far it is."""
         self._position += 1
         done = self._position >= len(self._indices) and not self._table["loop"]
         share = 1.0 if done else (number + 1) / len(self._indices)
@@ -157,7 +169,10 @@ class ReplayNode(Node):
         """Decode frames ahead of their time, on a thread of its own."""
         while not self._stopping.is_set():
             for index in self._indices:
-                frame = self._sequence[index]
+                try:
+                    frame: RgbdFrame | SequenceError = self._sequence[index]
+                except SequenceError as error:
+                    frame = error
                 while not self._stopping.is_set():
                     try:
                         self._prefetched.put(frame, timeout=0.2)

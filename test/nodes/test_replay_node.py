@@ -151,6 +151,25 @@ def test_recorded_time_comes_with_a_clock(play: Callable[..., Listener]) -> None
     assert len(clock) > 12, "finer than the frames"
 
 
+def test_a_broken_frame_is_left_out(
+    ros: SingleThreadedExecutor,
+    small_sequence: Callable[[int], FilePath],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    folder = small_sequence(6)
+    (folder / "frame-000002.color.png").write_bytes(b"not a picture")
+    listener = Listener()
+    ros.add_node(listener)
+    values = {"sequence": str(folder), "wait_for_subscribers": 1}
+    ros.add_node(ReplayNode(parameter_overrides=[Parameter(k, value=v) for k, v in values.items()]))
+    deadline = time.monotonic() + 20.0
+    while not (listener.finished and listener.sent >= 5) and time.monotonic() < deadline:
+        ros.spin_once(timeout_sec=0.05)
+    shown = [int(rgb_from_image(m)[0, 0, 0]) for m in listener.received["image"]]
+    assert shown == [0, 5, 15, 20, 25]
+    assert "frame-000002.color.png" in capfd.readouterr().err
+
+
 def test_compressed_images_are_sent_where_wanted(play: Callable[..., Listener]) -> None:
     received = play(rate_hz=60.0, compressed=True).received
     message = received["image/compressed"][-1]
