@@ -7,13 +7,12 @@ Remap its inputs to your robot's topics, for example
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PythonExpression
 from launch_ros.actions import LifecycleNode
-from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 
 #: Inputs that launch arguments of the same name remap.
 INPUTS = ("image", "camera_info", "depth", "odom", "pose", "plan")
@@ -23,24 +22,35 @@ def generate_launch_description() -> LaunchDescription:
     """Arguments and the node."""
     config = Path(get_package_share_directory("mirage_ros")) / "config"
     arguments = [
-        DeclareLaunchArgument("backend", default_value="readout", description="World model to run"),
+        DeclareLaunchArgument(
+            "backend",
+            default_value="",
+            description="World model to run; empty: as params_file says",
+        ),
         DeclareLaunchArgument(
             "params_file",
             default_value=str(config / "world_model.yaml"),
             description="Parameters of the node; what is not in it keeps its default",
         ),
         DeclareLaunchArgument(
-            "use_sim_time", default_value="false", description="Follow /clock (simulation, bags)"
+            "use_sim_time",
+            default_value="",
+            description="Follow /clock (simulation, bags); empty: as params_file says",
         ),
         DeclareLaunchArgument(
-            "autostart", default_value="true", description="Configure and activate at once"
+            "autostart",
+            default_value="true",
+            description="Configure and activate at once, whatever params_file says",
         ),
         DeclareLaunchArgument("namespace", default_value="", description="Namespace of the node"),
         DeclareLaunchArgument("log_level", default_value="info", description="Logging severity"),
         DeclareLaunchArgument(
             "fastdds_profile",
-            default_value=str(config / "fastdds.xml"),
-            description="Fast DDS profile with room for images in shared memory; empty: none",
+            default_value=EnvironmentVariable(
+                "FASTDDS_DEFAULT_PROFILES_FILE", default_value=str(config / "fastdds.xml")
+            ),
+            description="Fast DDS profile, by default with room for images in shared memory, "
+            "unless the environment names another; none: no profile",
         ),
         *(
             DeclareLaunchArgument(name, default_value=name, description=f"Remaps the input {name}")
@@ -51,27 +61,34 @@ def generate_launch_description() -> LaunchDescription:
         "FASTDDS_DEFAULT_PROFILES_FILE",
         LaunchConfiguration("fastdds_profile"),
         condition=IfCondition(
-            PythonExpression(["'", LaunchConfiguration("fastdds_profile"), "' != ''"])
+            PythonExpression(["'", LaunchConfiguration("fastdds_profile"), "' != 'none'"])
         ),
     )
-    node = LifecycleNode(
-        package="mirage_ros",
-        executable="world_model",
-        name="world_model",
-        namespace=LaunchConfiguration("namespace"),
-        output="screen",
-        emulate_tty=True,
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "backend": LaunchConfiguration("backend"),
-                "use_sim_time": ParameterValue(
-                    LaunchConfiguration("use_sim_time"), value_type=bool
-                ),
-                "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-            },
-        ],
-        remappings=[(name, LaunchConfiguration(name)) for name in INPUTS],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
-    )
-    return LaunchDescription([*arguments, profile, node])
+    return LaunchDescription([*arguments, profile, OpaqueFunction(function=_node)])
+
+
+def _node(context: LaunchContext) -> list[LifecycleNode]:
+    """The node; launch arguments that are empty leave the parameter file's values alone."""
+    overrides: dict[str, object] = {}
+    for name in ("use_sim_time", "autostart"):
+        value = LaunchConfiguration(name).perform(context).lower()
+        if value not in ("", "true", "false"):
+            raise ValueError(f"{name} must be true, false or empty. Got '{value}'")
+        if value:
+            overrides[name] = value == "true"
+    backend = LaunchConfiguration("backend").perform(context)
+    if backend:
+        overrides["backend"] = backend
+    return [
+        LifecycleNode(
+            package="mirage_ros",
+            executable="world_model",
+            name="world_model",
+            namespace=LaunchConfiguration("namespace"),
+            output="screen",
+            emulate_tty=True,
+            parameters=[LaunchConfiguration("params_file"), overrides],
+            remappings=[(name, LaunchConfiguration(name)) for name in INPUTS],
+            arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        )
+    ]

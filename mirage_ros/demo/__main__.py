@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ def main() -> int:
     source = _source(arguments, config)
     arguments.out.mkdir(parents=True, exist_ok=True)
     os.environ.update(_environment(config))
+    # A terminal that is closed must take the nodes along as an interrupt does.
+    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with recording(source.name, _SIZE, _HORIZON_S, _FRAME_INTERVAL_S) as recorder:
             with ProcessGroup(arguments.out / "log", os.environ) as group:

@@ -54,6 +54,40 @@ def pose_from_quaternion(
     return pose
 
 
+def poses_from_quaternions(
+    translations: NDArray[np.float64],  # (N, 3) metres
+    quaternions_xyzw: NDArray[np.float64],  # (N, 4)
+) -> NDArray[np.float64]:  # (N, 4, 4)
+    """Many rigid transforms at once, as :func:`pose_from_quaternion` makes them.
+
+    Raises:
+        PoseError: names the first pose that is not finite or whose quaternion is not of unit norm.
+    """
+    values = np.hstack([translations, quaternions_xyzw])
+    norms = np.linalg.norm(quaternions_xyzw, axis=1)
+    good = np.isfinite(values).all(axis=1) & (np.abs(norms - 1.0) <= QUATERNION_NORM_TOLERANCE)
+    if not good.all():
+        index = int(np.argmin(good))
+        try:
+            pose_from_quaternion(translations[index], quaternions_xyzw[index])
+        except PoseError as error:
+            raise PoseError(f"pose {index} of {len(values)}: {error}") from error
+    x, y, z, w = (quaternions_xyzw / norms[:, None]).T
+    poses = np.zeros((len(values), 4, 4))
+    poses[:, 0, :3] = np.stack(
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)], axis=1
+    )
+    poses[:, 1, :3] = np.stack(
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)], axis=1
+    )
+    poses[:, 2, :3] = np.stack(
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)], axis=1
+    )
+    poses[:, :3, 3] = translations
+    poses[:, 3, 3] = 1.0
+    return poses
+
+
 def quaternion_from_pose(pose: NDArray[np.float64]) -> NDArray[np.float64]:  # (4,) x y z w
     """ROS-ordered unit quaternion of a pose's rotation, with w >= 0."""
     q = quaternions.mat2quat(pose[:3, :3])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mirage_ros.errors import PoseError
 from mirage_ros.geometry.interpolation import PoseUnavailableError
 
 #: (stamp_ns, camera frame id, last chance) -> pose of that camera, or PoseUnavailableError.
@@ -162,6 +163,8 @@ class FrameAssembler:
             partners[buffer.topic] = message
         try:
             pose = self._lookup_pose(pending.stamp_ns, pending.message.header.frame_id, overdue)
+        except PoseError as error:
+            return None, ("pose", str(error))
         except PoseUnavailableError as error:
             hopeless = overdue or not error.retriable
             return None, ("pose", str(error)) if hopeless else None

@@ -88,6 +88,8 @@ class ParameterTable:
     Args:
         node: the node to declare on.
         specs: the table.
+        problem_together: what is wrong with values that are each allowed, given a way to ask for
+            a value by name.
         is_configured: whether only dynamic parameters may change now.
         on_change: called after dynamic parameters were accepted.
     """
@@ -96,11 +98,14 @@ class ParameterTable:
         self,
         node: Node,
         specs: Sequence[Spec],
+        *,
+        problem_together: Callable[[Callable[[str], Any]], str] = lambda values: "",
         is_configured: Callable[[], bool] = lambda: False,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._node = node
         self._specs = {spec.name: spec for spec in specs}
+        self._problem_together = problem_together
         self._is_configured = is_configured
         self._rejected: dict[str, str] = {}
         for spec in specs:
@@ -124,6 +129,9 @@ class ParameterTable:
         """
         if self._rejected:
             raise ConfigurationError("; ".join(self._rejected.values()))
+        problem = self._problem_together(self.__getitem__)
+        if problem:
+            raise ConfigurationError(problem)
 
     def _declare(self, spec: Spec) -> None:
         # rclpy takes an empty list for an array of bytes, so arrays are declared by type; one that
@@ -152,6 +160,13 @@ class ParameterTable:
                 )
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
+        wanted = {parameter.name: parameter.value for parameter in parameters}
+        problem = self._problem_together(
+            lambda name: wanted[name] if name in wanted else self[name]
+        )
+        if problem and self._is_configured():
+            # Before configuration values come one by one, and are checked together then.
+            return SetParametersResult(successful=False, reason=problem)
         for parameter in parameters:
             self._rejected.pop(parameter.name, None)
         return SetParametersResult(successful=True)

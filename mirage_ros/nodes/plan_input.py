@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mirage_ros.errors import PoseError
 from mirage_ros.geometry import PinholeCamera
 from mirage_ros.geometry.paths import extrapolate_twist, resample_path
-from mirage_ros.nodes.pose_conversion import matrix_from_pose, stamp_to_ns
+from mirage_ros.geometry.poses import poses_from_quaternions
+from mirage_ros.nodes.pose_conversion import stamp_to_ns
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,10 @@ def plan_arrays(msg: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """
     if not msg.poses:
         raise PoseError("a plan must hold at least one pose. Got none")
-    matrices = []
-    for index, stamped in enumerate(msg.poses):
-        try:
-            matrices.append(matrix_from_pose(stamped.pose))
-        except PoseError as error:
-            raise PoseError(f"pose {index} of {len(msg.poses)}: {error}") from error
+    positions = [(p.x, p.y, p.z) for p in (stamped.pose.position for stamped in msg.poses)]
+    rotations = [(q.x, q.y, q.z, q.w) for q in (stamped.pose.orientation for stamped in msg.poses)]
     stamps = np.array([stamp_to_ns(p.header.stamp) for p in msg.poses], dtype=np.int64)
-    return np.stack(matrices), stamps
+    return poses_from_quaternions(np.array(positions), np.array(rotations)), stamps
 
 
 def target_poses(
@@ -100,7 +97,7 @@ def target_poses(
             settings.frame_period,
         )
     else:
-        ahead = _from_here_on(plan, T_pose_camera, state)
+        ahead = _within_horizon(plan, T_pose_camera, state, settings)
         offsets, poses = resample_path(
             ahead.poses,
             ahead.stamps_ns,
@@ -119,10 +116,26 @@ def has_times(plan: Plan, now_ns: int) -> bool:
     return bool(len(stamps) > 1 and (np.diff(stamps) > 0).all() and stamps[-1] > now_ns)
 
 
-def _from_here_on(plan: Plan, T_pose_camera: NDArray[np.float64], state: CameraState) -> Plan:
-    """A plan without times, cut to begin at its pose nearest to the camera: the rest is behind."""
+def _within_horizon(
+    plan: Plan,
+    T_pose_camera: NDArray[np.float64],  # (4, 4)
+    state: CameraState,
+    settings: PathSettings,
+) -> Plan:
+    """The part of the plan that a rollout can reach.
+
+    A plan without times begins at its pose nearest to the camera: the rest is behind.
+    """
     if has_times(plan, state.stamp_ns):
-        return plan
-    positions = (plan.poses @ T_pose_camera)[:, :3, 3]
-    nearest = int(np.linalg.norm(positions - state.T_world_camera[:3, 3], axis=1).argmin())
-    return replace(plan, poses=plan.poses[nearest:], stamps_ns=plan.stamps_ns[nearest:])
+        end_ns = state.stamp_ns + round(settings.horizon * 1e9)
+        first = max(int(np.searchsorted(plan.stamps_ns, state.stamp_ns)) - 1, 0)
+        last = int(np.searchsorted(plan.stamps_ns, end_ns)) + 1
+    else:
+        positions = (plan.poses @ T_pose_camera)[:, :3, 3]
+        first = int(np.linalg.norm(positions - state.T_world_camera[:3, 3], axis=1).argmin())
+        steps = np.linalg.norm(np.diff(plan.poses[first:, :3, 3], axis=0), axis=1)
+        reach = settings.horizon * settings.nominal_speed
+        last = first + int(np.searchsorted(np.cumsum(steps), reach)) + 2
+    # Two poses at least, where there are two: one alone has neither times nor a tangent.
+    window = slice(min(first, max(len(plan.poses) - 2, 0)), max(last, first + 2))
+    return replace(plan, poses=plan.poses[window], stamps_ns=plan.stamps_ns[window])

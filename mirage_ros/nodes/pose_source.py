@@ -144,7 +144,12 @@ class PoseSource:
             PoseUnavailableError: not known (yet, or ever: see ``retriable``).
         """
         if self.config.kind == "tf":
-            return self._transforms.lookup(self.config.world_frame, camera_frame, stamp_ns)
+            pose = self._transforms.lookup(self.config.world_frame, camera_frame, stamp_ns)
+            # Kept for the velocity, which TF does not tell.
+            if self._buffer.jumped_back(stamp_ns):
+                self._buffer.clear()
+            self._buffer.add(stamp_ns, pose)
+            return pose
         T_world_source = self._buffer.interpolate(stamp_ns, extrapolate=last_chance)
         return T_world_source @ self.source_extrinsics(camera_frame)
 
@@ -205,7 +210,13 @@ class PoseSource:
         if frame_id == self.config.world_frame:
             return np.eye(4)
         try:
-            return self._transforms.lookup(self.config.world_frame, frame_id, stamp_ns)
+            try:
+                return self._transforms.lookup(self.config.world_frame, frame_id, stamp_ns)
+            except PoseUnavailableError as error:
+                if not error.retriable or stamp_ns is None:
+                    raise
+                # A localiser sends its slowly changing transform later than odometry comes.
+                return self._transforms.lookup(self.config.world_frame, frame_id)
         except PoseUnavailableError as error:
             raise PoseUnavailableError(
                 f"frame_id must be the world_frame '{self.config.world_frame}' or known to TF. "

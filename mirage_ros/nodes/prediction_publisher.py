@@ -104,6 +104,18 @@ class PredictionPublisher:
         publishers = (self._frames, *self._plain.values())
         return any(publisher.get_subscription_count() > 0 for publisher in publishers)
 
+    @property
+    def is_playing(self) -> bool:
+        """Whether paced views still wait for their time."""
+        with self._lock:
+            return bool(self._due)
+
+    def clear(self) -> None:
+        """Forget the paced views that wait."""
+        with self._lock:
+            self._due.clear()
+            self._rollout_id = ""
+
     def publish(self, rollout: RolloutHeader, view: PredictedView, offset_ns: int) -> None:
         """Publish a view that lies ``offset_ns`` after the rollout's newest observation."""
         stamp_ns = rollout.conditioned_on_ns + offset_ns

@@ -70,7 +70,10 @@ class ReplayNode(Node):
                 f"start and stop must leave a frame of the {len(self._sequence)}. "
                 f"Got start {self._table['start']}, stop {self._table['stop']}"
             )
-        self._period_s = 1.0 / (self._table["rate_hz"] or self._sequence.rate_hz)
+        rate_hz = self._table["rate_hz"] or self._sequence.rate_hz
+        if rate_hz <= 0.0:
+            raise MirageError("rate_hz must be given: one frame alone has no rate. Got 0")
+        self._period_s = 1.0 / rate_hz
         self._poses = _base_poses(self._sequence.poses, self._indices)
         self._out = SourcePublisher(
             self,

@@ -103,7 +103,11 @@ class SensorInputs:
         )
         self._last_message: dict[str, float] = {}
         self._subscriptions: list[Subscription[Any]] = []
-        self._subscribe_all()
+        try:
+            self._subscribe_all()
+        except BaseException:
+            self.destroy()
+            raise
 
     def start(self) -> None:
         """Begin to use what arrives; silence is counted from now."""
@@ -193,8 +197,8 @@ class SensorInputs:
             self._warner.warn(
                 topic,
                 f"{event.total_count_change} messages were lost on the way ({event.total_count} in "
-                f"all): large best-effort messages need more shared memory (config/fastdds.xml) "
-                f"or reliable QoS (qos_overrides)",
+                f"all): give the processes that publish images more shared memory "
+                f"(config/fastdds.xml), or subscribe reliably (qos_overrides)",
                 "lost",
             )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,6 +54,7 @@ class Session:
         node: the node.
         parameters: its parameters, valid.
         model: the world model, from now on owned by the worker thread.
+        transforms: TF, where available; outlives the session.
         warner: takes the warnings.
 
     Raises:
@@ -64,6 +66,7 @@ class Session:
         node: LifecycleNode,
         parameters: ParameterTable,
         model: WorldModel,
+        transforms: Transforms,
         warner: ThrottledWarner,
     ) -> None:
         self.counters = Counters()
@@ -72,7 +75,8 @@ class Session:
         self._parameters = parameters
         self._warner = warner
         self._world_frame: str = parameters["world_frame"]
-        self._transforms = Transforms(node)
+        self._transforms = transforms
+        self._cleanup = ExitStack()
         calibration = CalibrationCache(parameters["image_is_rectified"])
         self._engine = Engine(model, calibration, self.timer)
         self._worker = Worker((_KEYFRAME, _ROLLOUT, _CLOUD), self._worker_failed)
@@ -81,19 +85,32 @@ class Session:
         self._state: CameraState | None = None
         self._plan: Plan | None = None
         self._plan_serial = 0
+        self._begun_plan_serial = 0
         self._timed_plan_serial = 0
         self._keyframe: PairedFrame | None = None
         self._rollouts = 0
         self._run = f"{time.time_ns():x}"
         self._cloud_is_stale = True
+        try:
+            self._create_entities(calibration)
+        except BaseException:
+            self.destroy()
+            raise
+
+    def _create_entities(self, calibration: CalibrationCache) -> None:
+        """Publishers and subscriptions; each takes care of its own removal."""
+        node, parameters, warner = self._node, self._parameters, self._warner
         self._predictions = PredictionPublisher(
             node, self._transforms, paced=parameters["playback"] == "realtime"
         )
+        self._cleanup.callback(self._predictions.destroy)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._cloud = node.create_lifecycle_publisher(PointCloud2, "~/latent_cloud", latched)
         self._features = node.create_lifecycle_publisher(
             PointCloud2, "~/latent_cloud/features", QoSProfile(depth=1)
         )
+        for publisher in (self._cloud, self._features):
+            self._cleanup.callback(node.destroy_lifecycle_publisher, publisher)
         self._inputs = SensorInputs(
             node,
             InputConfig(**{name: parameters[name] for name in InputConfig.__dataclass_fields__}),
@@ -105,13 +122,15 @@ class Session:
             self._on_frame,
             self._on_time_jump,
         )
-        self._plan_subscription = node.create_subscription(
+        self._cleanup.callback(self._inputs.destroy)
+        plan_subscription = node.create_subscription(
             Path,
             "plan",
             warner.guard("plan", self._on_plan),
             QoSProfile(depth=1),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
+        self._cleanup.callback(node.destroy_subscription, plan_subscription)
 
     def apply_parameters(self) -> None:
         """Take over the dynamic parameters."""
@@ -141,15 +160,11 @@ class Session:
         self._state = self._plan = self._keyframe = None
         if not self._worker.stop():
             self._warner.warn("engine", "the running job does not stop; it is left behind")
+        self._predictions.clear()
 
     def destroy(self) -> None:
         """Take everything off the node; stopped before."""
-        self._inputs.destroy()
-        self._node.destroy_subscription(self._plan_subscription)
-        self._predictions.destroy()
-        for publisher in (self._cloud, self._features):
-            self._node.destroy_lifecycle_publisher(publisher)
-        self._transforms.close()
+        self._cleanup.close()
 
     def poll(self) -> None:
         """Frequent: complete waiting frames, publish paced views."""
@@ -159,6 +174,9 @@ class Session:
     def request_rollout(self) -> None:
         """Imagine from the newest observation on, unless a rollout is under way."""
         if self._worker.busy_with(_ROLLOUT) or not self._predictions.has_subscribers:
+            return
+        if self._predictions.is_playing:
+            # Paced playback shows a rollout to its end; only a new plan cuts it short.
             return
         self._worker.offer(_ROLLOUT, self._roll_out_in_worker)
 
@@ -180,12 +198,15 @@ class Session:
             TimeoutError: the worker did not come to it in time.
         """
         tokens = self.counters.token_count
+        self._worker.discard(_KEYFRAME)
         future = self._worker.submit(self._reset_in_worker)
         try:
             future.result(timeout=_COMMAND_TIMEOUT_S)
         except (FutureTimeoutError, CancelledError) as error:
+            dropped = future.cancel()
+            outcome = "nothing was changed" if dropped else "it is done when the running job ends"
             raise TimeoutError(
-                f"the engine did not answer within {_COMMAND_TIMEOUT_S} s; nothing was changed"
+                f"the engine did not answer within {_COMMAND_TIMEOUT_S} s; {outcome}"
             ) from error
         self._keyframe = None
         return f"forgot {tokens} tokens"
@@ -196,6 +217,13 @@ class Session:
             raise ConfigurationError(
                 "pose_source 'tf' needs tf2_ros, which is not installed: "
                 "use odometry, pose or pose_with_covariance"
+            )
+        source = get["pose_source"]
+        of_base = source != "tf" or get["plan_pose_of"] == "base"
+        knows_base = source == "odometry" or get["base_frame"] or get["T_base_camera"]
+        if get["pose_of"] == "base" and of_base and not knows_base:
+            raise ConfigurationError(
+                "base_frame or T_base_camera must be set: only odometry messages name the base"
             )
         config = PoseSourceConfig(
             kind=get["pose_source"],
@@ -234,13 +262,23 @@ class Session:
             self._keyframe = frame
             self.counters.keyframes_wanted += 1
             superseded = self._worker.offer(_KEYFRAME, lambda: self._store_in_worker(frame))
-            self.counters.keyframes_superseded += int(superseded)
+            if superseded:
+                self.counters.keyframes_superseded += 1
+                self._warner.warn(
+                    "image",
+                    "a keyframe was replaced by a newer one before its turn: the engine cannot "
+                    "keep up",
+                    "superseded",
+                )
         camera_frame: str = frame.image.header.frame_id
         T_source_camera = self._poses.source_extrinsics(camera_frame)
         linear, angular = self._poses.twist(T_source_camera)
         self._state = CameraState(
             frame.stamp_ns, frame.T_world_camera, linear, angular, camera, camera_frame
         )
+        if self._plan is not None and self._plan.serial != self._begun_plan_serial:
+            # It came before there was anything to imagine from.
+            self._begin_plan(self._plan)
 
     def _on_plan(self, msg: Path) -> None:
         if not self._inputs.enabled:
@@ -251,13 +289,22 @@ class Session:
             T_world_frame = self._poses.world_from(msg.header.frame_id, None)
         except (PoseError, PoseUnavailableError) as error:
             self._warner.warn("plan", str(error))
+            if not msg.poses:
+                self._plan = None
             return
         self._plan_serial += 1
         self._plan = Plan(T_world_frame @ poses, stamps, arrival, self._plan_serial)
-        if self._state is not None and self._predictions.has_subscribers:
+        self.timer.add("callback", time.perf_counter() - arrival)
+        if self._state is not None:
+            self._begin_plan(self._plan)
+
+    def _begin_plan(self, plan: Plan) -> None:
+        if self._predictions.has_subscribers:
+            self._begun_plan_serial = plan.serial
             self._worker.offer(_ROLLOUT, self._roll_out_in_worker, preempt=True)
 
     def _on_time_jump(self) -> None:
+        self._worker.discard(_KEYFRAME)
         self._inputs.clear()
         self._poses.clear()
         self._state = self._plan = self._keyframe = None
@@ -265,6 +312,7 @@ class Session:
     def _on_pose_jump(self) -> None:
         self._state = self._plan = self._keyframe = None
         if self._reset_on_jump:
+            self._worker.discard(_KEYFRAME)
             self._worker.submit(self._reset_in_worker)
 
     def _now_ns(self) -> int:
@@ -327,6 +375,8 @@ class Session:
             for view in views:
                 self._predictions.publish(header, view, int(offsets_ns[view.index]))
                 self.counters.predictions.tick()
+                # A long rollout must not keep the robot from remembering.
+                self._worker.run_more_urgent(_ROLLOUT)
                 if plan is not None and view.index == 0:
                     self._time_plan_in_worker(plan)
         except GenerationCancelled:

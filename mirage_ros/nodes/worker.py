@@ -31,7 +31,13 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread; pending jobs begin to run."""
+        """Start the thread; pending jobs begin to run.
+
+        Raises:
+            RuntimeError: the thread of before still runs: two must not own the engine.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            raise RuntimeError("the engine's last job has not ended yet")
         with self._condition:
             self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mirage_engine", daemon=True)
@@ -69,6 +75,19 @@ class Worker:
             self._condition.notify_all()
         return superseded
 
+    def discard(self, slot: str) -> None:
+        """Drop the slot's pending job; a running one goes on."""
+        with self._condition:
+            self._pending.pop(slot, None)
+
+    def run_more_urgent(self, slot: str) -> None:
+        """Run the pending jobs of slots more urgent than ``slot``; called from inside its job."""
+        for name in self._order[: self._order.index(slot)]:
+            with self._condition:
+                job = None if self._stopping else self._pending.pop(name, None)
+            if job is not None:
+                self._run_job(name, job)
+
     def submit(self, command: Callable[[], Any]) -> Future[Any]:
         """Run ``command`` before any slot's job; the running job is interrupted for it."""
         future: Future[Any] = Future()
@@ -103,13 +122,15 @@ class Worker:
             if job is None:
                 self._answer(command, future)
                 continue
-            try:
-                job()
-            except Exception as error:
-                self._on_error(str(slot), error)
-            finally:
-                with self._condition:
-                    self._running, self._preempted = None, False
+            self._run_job(str(slot), job)
+            with self._condition:
+                self._running, self._preempted = None, False
+
+    def _run_job(self, slot: str, job: Job) -> None:
+        try:
+            job()
+        except Exception as error:
+            self._on_error(slot, error)
 
     def _has_work(self) -> bool:
         return self._stopping or bool(self._commands) or bool(self._pending)

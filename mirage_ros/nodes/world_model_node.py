@@ -19,8 +19,9 @@ from mirage_ros.nodes.parameters import ParameterTable
 from mirage_ros.nodes.running import run_node
 from mirage_ros.nodes.session import Session
 from mirage_ros.nodes.status import diagnostics, memory_status
+from mirage_ros.nodes.transforms import Transforms
 from mirage_ros.nodes.warner import ThrottledWarner
-from mirage_ros.nodes.world_model_parameters import WORLD_MODEL_PARAMETERS
+from mirage_ros.nodes.world_model_parameters import WORLD_MODEL_PARAMETERS, problem_together
 
 #: How often waiting frames are looked after, seconds.
 _POLL_PERIOD_S = 0.02
@@ -34,11 +35,14 @@ class WorldModelNode(LifecycleNode):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("world_model", **kwargs)
         self._session: Session | None = None
+        #: Made once: a TF buffer leaves a service behind that cannot be taken off the node.
+        self._transforms: Transforms | None = None
         self._is_active = False
         self._warner = ThrottledWarner(self.get_logger())
         self._table = ParameterTable(
             self,
             WORLD_MODEL_PARAMETERS,
+            problem_together=problem_together,
             is_configured=lambda: self._session is not None,
             on_change=self._on_parameters_changed,
         )
@@ -98,6 +102,8 @@ class WorldModelNode(LifecycleNode):
     def destroy_node(self) -> None:
         """End all work and take the node down."""
         self._tear_down()
+        if self._transforms is not None:
+            self._transforms.close()
         super().destroy_node()
 
     def _build(self) -> Session:
@@ -117,7 +123,9 @@ class WorldModelNode(LifecycleNode):
             seed=get["seed"],
         )
         model.warm_up()
-        session = Session(self, self._table, model, self._warner)
+        if self._transforms is None:
+            self._transforms = Transforms(self)
+        session = Session(self, self._table, model, self._transforms, self._warner)
         self._status = self.create_publisher(MemoryStatus, "~/status", QoSProfile(depth=1))
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=1)

@@ -29,6 +29,21 @@ def _not_empty(value: Any) -> str:
     return "" if value else "world_frame must not be empty"
 
 
+def problem_together(values: Callable[[str], Any]) -> str:
+    """What is wrong with values that are each allowed, or an empty string."""
+    if values("horizon") < values("frame_period"):
+        return (
+            f"horizon must be at least one frame_period. Got horizon {values('horizon')}, "
+            f"frame_period {values('frame_period')}"
+        )
+    if values("min_depth") >= values("max_depth"):
+        return (
+            f"min_depth must be below max_depth. Got min_depth {values('min_depth')}, "
+            f"max_depth {values('max_depth')}"
+        )
+    return ""
+
+
 WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
     # What imagines.
     Spec("backend", "readout", "World model to run.", choices=BACKENDS),
@@ -166,7 +181,7 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         "plan_timeout",
         5.0,
         "After this long without a new plan the current twist is extrapolated instead, s.",
-        0.0,
+        0.1,
         3600.0,
         dynamic=True,
     ),

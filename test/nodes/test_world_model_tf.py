@@ -64,6 +64,7 @@ def test_poses_come_from_tf(world: Callable[..., Any]) -> None:
     w = world(
         connect=("image", "camera_info", "depth"),
         pose_source="tf",
+        base_frame="base_link",
         T_base_camera=None,
         rollout_rate=10.0,
     )
