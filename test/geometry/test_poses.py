@@ -10,6 +10,7 @@ from mirage_ros.geometry.poses import (
     inverse,
     log_motion,
     pose_from_quaternion,
+    poses_from_quaternions,
     quaternion_from_pose,
     rotation_angle,
     translation_distance,
@@ -140,3 +141,21 @@ def test_log_is_the_inverse_of_exp_at_any_angle(angle: float) -> None:
         linear, angular = log_motion(exp_twist(v, w, 0.5), 0.5)
         np.testing.assert_allclose(linear, v, atol=1e-7)
         np.testing.assert_allclose(angular, w, atol=1e-9)
+
+
+def test_many_poses_at_once_equal_one_by_one() -> None:
+    rng = np.random.default_rng(5)
+    translations = rng.normal(size=(20, 3))
+    rotations = rng.normal(size=(20, 4))
+    rotations /= np.linalg.norm(rotations, axis=1, keepdims=True)
+    rotations *= rng.uniform(0.995, 1.005, (20, 1))
+    expected = [pose_from_quaternion(t, q) for t, q in zip(translations, rotations, strict=True)]
+    np.testing.assert_allclose(
+        poses_from_quaternions(translations, rotations), expected, atol=1e-12
+    )
+    rotations[7, 2] = np.nan
+    with pytest.raises(PoseError, match=r"pose 7 of 20: .*finite"):
+        poses_from_quaternions(translations, rotations)
+    rotations[7] = [0.0, 0.0, 0.0, 0.5]
+    with pytest.raises(PoseError, match=r"pose 7 of 20: .*unit norm"):
+        poses_from_quaternions(translations, rotations)

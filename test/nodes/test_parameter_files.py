@@ -40,5 +40,13 @@ def test_other_parameter_files_hold_valid_values(name: str) -> None:
 def test_the_readme_lists_every_parameter_with_its_description() -> None:
     readme = (ROOT / "README.md").read_text()
     for spec in WORLD_MODEL_PARAMETERS:
-        assert f"| `{spec.name}` |" in readme, spec.name
-        assert spec.description in readme, spec.name
+        default = spec.default
+        if isinstance(default, list):
+            cell = "not set"
+        elif isinstance(default, bool):
+            cell = str(default).lower()
+        else:
+            cell = "empty" if default == "" else f"`{default}`"
+        (row,) = (line for line in readme.splitlines() if line.startswith(f"| `{spec.name}` |"))
+        assert row.startswith(f"| `{spec.name}` | {cell} | {spec.description}"), row
+        assert row.endswith("* |") is spec.dynamic, row

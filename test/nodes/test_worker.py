@@ -93,6 +93,57 @@ def test_an_exception_is_reported_and_the_thread_goes_on(
         worker.submit(fail).result(5.0)
 
 
+def test_more_urgent_jobs_can_run_within_a_long_one(
+    worker: Worker, errors: list[tuple[str, str]]
+) -> None:
+    order: list[str] = []
+    finished = threading.Event()
+
+    def fail() -> None:
+        raise RuntimeError("no luck")
+
+    def long_job() -> None:
+        worker.offer("first", lambda: order.append("urgent"))
+        worker.run_more_urgent("second")
+        worker.offer("first", fail)
+        worker.run_more_urgent("second")
+        worker.run_more_urgent("second")
+        order.append("long")
+        finished.set()
+
+    worker.start()
+    worker.offer("second", long_job)
+    assert finished.wait(5.0)
+    assert order == ["urgent", "long"]
+    assert errors == [("first", "no luck")]
+
+
+def test_a_discarded_job_never_runs(worker: Worker) -> None:
+    done: list[str] = []
+    worker.offer("first", lambda: done.append("first"))
+    worker.discard("first")
+    worker.discard("second")
+    worker.start()
+    assert worker.submit(lambda: list(done)).result(5.0) == []
+    assert worker.submit(lambda: list(done)).result(5.0) == []
+
+
+def test_two_threads_never_own_the_engine(worker: Worker) -> None:
+    running, release = threading.Event(), threading.Event()
+
+    def job() -> None:
+        running.set()
+        release.wait(5.0)
+
+    worker.start()
+    worker.offer("first", job)
+    assert running.wait(5.0)
+    assert not worker.stop(timeout_s=0.01)
+    with pytest.raises(RuntimeError, match="has not ended"):
+        worker.start()
+    release.set()
+
+
 def test_stopping_drops_what_is_pending(worker: Worker) -> None:
     done: list[str] = []
     worker.offer("first", lambda: done.append("late"))

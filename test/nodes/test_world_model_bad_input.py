@@ -212,6 +212,11 @@ def test_empty_and_nan_plans_are_refused(world: Callable[..., Any]) -> None:
     w = world(connect=("image", "camera_info", "depth", "odom", "plan"))
     w.robot.out["plan"].publish(Path(header=w.robot.header("odom")))
     assert w.spin_until(lambda: w.robot.warned("plan", "at least one pose"))
+    broken = PoseStamped()
+    broken.pose.orientation.x = math.nan
+    w.node._warner._last.clear()
+    w.robot.out["plan"].publish(Path(header=w.robot.header("odom"), poses=[PoseStamped(), broken]))
+    assert w.spin_until(lambda: w.robot.warned("plan", "pose 1 of 2", "finite"))
     w.send_stored(0.0)
     assert w.state == "active"
 
@@ -247,14 +252,22 @@ def test_stale_frames_are_not_worked_on(world: Callable[..., Any]) -> None:
         ("T_base_camera", [1.0, 2.0], "[x, y, z, qx, qy, qz, qw]"),
         ("horizon", -1.0, "horizon"),
         ("device", "abacus", "abacus"),
+        ("frame_period", 3.0, "horizon must be at least one frame_period"),
+        ("min_depth", 20.0, "min_depth must be below max_depth"),
+        ("pose_source", "pose", "base_frame or T_base_camera must be set"),
+        ("qos_overrides./odom.subscription.reliability", "bogus", "bogus"),
     ],
 )
 def test_bad_parameter_refuses_configuration(
     world: Callable[..., Any], parameter: str, value: Any, allowed: str
 ) -> None:
-    w = world(connect=(), **{parameter: value})
+    extrinsics = {"T_base_camera": None} if value == "pose" else {}
+    w = world(connect=(), **{parameter: value, **extrinsics})
     assert w.spin_until(lambda: w.robot.warned("not configured", allowed)), w.robot.warnings
     assert w.state == "unconfigured"
+    w.spin_for(0.1)
+    assert w.robot.count_subscribers("/image") == 0, "a refused configuration leaves nothing behind"
+    assert w.robot.count_publishers("/world_model/predictions") == 0
 
 
 def test_refused_parameter_can_be_mended(world: Callable[..., Any]) -> None:

@@ -122,6 +122,50 @@ def test_a_newer_plan_replaces_the_older(world: Callable[..., Any]) -> None:
     assert len(set(ids)) == sum(a != b for a, b in pairwise(ids)) + 1
 
 
+def test_a_plan_before_the_first_frame_is_imagined_with_it(world: Callable[..., Any]) -> None:
+    w = world(connect=ALL, rollout_rate=0.0)
+    frames = w.robot.listen(PredictedFrame, "world_model/predictions")
+    w.spin_for(0.5)
+    w.robot.out["plan"].publish(_plan(w.robot, [(0.3, 0.0), (0.6, 0.0)]))
+    w.spin_for(0.5)
+    assert frames == []
+    w.send_stored(0.0)
+    assert w.spin_until(lambda: bool(frames))
+
+
+def test_an_empty_plan_ends_the_one_before(world: Callable[..., Any]) -> None:
+    w = world(connect=ALL, rollout_rate=5.0, horizon=0.25)
+    frames = w.robot.listen(PredictedFrame, "world_model/predictions")
+    w.spin_for(0.5)
+    w.send_stored(0.0)
+    w.robot.out["plan"].publish(_plan(w.robot, [(0.0, 5.0), (0.0, 6.0)]))
+    assert w.spin_until(lambda: any(f.camera_pose.pose.position.y > 4.9 for f in frames))
+    w.robot.out["plan"].publish(Path(header=w.robot.header("odom")))
+    assert w.spin_until(lambda: frames[-1].camera_pose.pose.position.y == 0.0)
+
+
+def test_a_long_rollout_does_not_keep_from_remembering(world: Callable[..., Any]) -> None:
+    w = world(connect=ALL, rollout_rate=0.0, horizon=60.0, frame_period=0.02)
+    frames = w.robot.listen(PredictedFrame, "world_model/predictions")
+    w.spin_for(0.5)
+    w.send_stored(0.0)
+    w.robot.out["plan"].publish(_plan(w.robot, [(0.02 * k, 0.0) for k in range(2900)]))
+    assert w.spin_until(lambda: len(frames) > 20)
+    w.send_stored(0.5)
+    assert w.node._session._worker.busy_with("rollout"), "the rollout went on"
+
+
+def test_a_large_plan_is_cut_to_what_is_imagined(world: Callable[..., Any]) -> None:
+    w = world(connect=ALL, rollout_rate=0.0, horizon=1.0, nominal_speed=1.0)
+    frames = w.robot.listen(PredictedFrame, "world_model/predictions")
+    w.spin_for(0.5)
+    w.send_stored(40.0)
+    w.robot.out["plan"].publish(_plan(w.robot, [(0.05 * k, 0.0) for k in range(2000)]))
+    assert w.spin_until(lambda: len(frames) >= 4)
+    xs = [frame.camera_pose.pose.position.x - 0.1 for frame in frames[:4]]
+    np.testing.assert_allclose(xs, [40.25, 40.5, 40.75, 41.0], atol=1e-6)
+
+
 def test_plain_topics_agree_with_the_predicted_frame(world: Callable[..., Any]) -> None:
     w = world(connect=ALL, rollout_rate=0.0)
     frames = w.robot.listen(PredictedFrame, "world_model/predictions")
@@ -157,6 +201,22 @@ def test_realtime_playback_paces_the_plain_topics(world: Callable[..., Any]) -> 
     assert len(images) < 8
     assert w.spin_until(lambda: len(images) >= 8)
     assert [m.header.stamp for m in images[:8]] == [f.header.stamp for f in frames[:8]]
+
+
+def test_realtime_playback_shows_each_rollout_to_its_end(world: Callable[..., Any]) -> None:
+    w = world(rollout_rate=10.0, playback="realtime", horizon=1.0)
+    images = w.robot.listen(Image, "world_model/predicted/image")
+    w.spin_for(0.5)
+    w.send_stored(0.0)
+    start_ns = w.robot.stamp_ns
+    assert w.spin_until(lambda: len(images) >= 8)
+    offsets = [round((stamp_to_ns(m.header.stamp) - start_ns) / 1e6) for m in images[:8]]
+    assert offsets == [250, 500, 750, 1000] * 2
+    w.node.trigger_deactivate()
+    images.clear()
+    w.node.trigger_activate()
+    w.spin_for(1.5)
+    assert images == [], "nothing of before comes after"
 
 
 def test_keyframe_policy_decides_what_is_stored(world: Callable[..., Any]) -> None:
