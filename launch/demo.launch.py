@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -47,7 +47,6 @@ def generate_launch_description() -> LaunchDescription:
                 "tour": ParameterValue(LaunchConfiguration("tour"), value_type=bool),
             }
         ],
-        on_exit=Shutdown(),
     )
     rviz = Node(
         package="rviz2",
