@@ -19,12 +19,11 @@ from std_msgs.msg import Bool, Float32, UInt32
 from mirage_ros.evaluation.outcomes import OutcomeMatcher, Prediction
 from mirage_ros.frames import RgbdFrame, fit_frame
 from mirage_ros.geometry import PinholeCamera, camera_from_info
+from mirage_ros.geometry.interpolation import NANOSECONDS
 from mirage_ros.msg import MemoryStatus, PredictedFrame
 from mirage_ros.nodes.image_conversion import rgb_from_image
 from mirage_ros.nodes.point_cloud import TOKEN_DTYPE
 from mirage_ros.nodes.pose_conversion import stamp_to_ns
-
-_NANOSECONDS = 1_000_000_000
 
 
 @contextmanager
@@ -60,7 +59,7 @@ class Recorder(Node):
         self._size = size
         self._camera: PinholeCamera | None = None
         self.matcher = OutcomeMatcher(
-            round(0.55 * frame_interval_s * _NANOSECONDS), round((horizon_s + 2.0) * _NANOSECONDS)
+            round(0.55 * frame_interval_s * NANOSECONDS), round((horizon_s + 2.0) * NANOSECONDS)
         )
         self.progress = 0.0
         self.finished = False
@@ -99,7 +98,7 @@ class Recorder(Node):
         self.matcher.add_prediction(
             Prediction(
                 stamp_ns=stamp_to_ns(msg.header.stamp),
-                horizon_ns=msg.horizon.sec * _NANOSECONDS + msg.horizon.nanosec,
+                horizon_ns=msg.horizon.sec * NANOSECONDS + msg.horizon.nanosec,
                 index=msg.index,
                 image=rgb_from_image(msg.image),
                 coverage=coverage.reshape(msg.coverage.height, msg.coverage.width) > 0,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import Pose, Transform, Twist
+from geometry_msgs.msg import Pose, Transform, TransformStamped, Twist
 from numpy.typing import NDArray
 
 from mirage_ros.errors import PoseError
 from mirage_ros.geometry import pose_from_quaternion, quaternion_from_pose
-
-NANOSECONDS = 1_000_000_000
+from mirage_ros.geometry.interpolation import NANOSECONDS
 
 
 def stamp_to_ns(stamp: Time) -> int:
@@ -68,6 +67,20 @@ def transform_from_matrix(matrix: NDArray[np.float64]) -> Transform:
     transform.translation.z = pose.position.z
     transform.rotation = pose.orientation
     return transform
+
+
+def stamped_transform(
+    parent: str,
+    child: str,
+    T_parent_child: NDArray[np.float64],  # (4, 4)
+    stamp_ns: int,
+) -> TransformStamped:
+    """The transform of a child frame in its parent at a time, as TF takes it."""
+    message = TransformStamped(child_frame_id=child)
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = parent
+    message.transform = transform_from_matrix(T_parent_child)
+    return message
 
 
 def twist_arrays(

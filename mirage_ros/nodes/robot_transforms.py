@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import TransformStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
 
-from mirage_ros.nodes.pose_conversion import ns_to_stamp, transform_from_matrix
+from mirage_ros.nodes.pose_conversion import stamped_transform
 from mirage_ros.nodes.source_publisher import BASE_FRAME, CAMERA_FRAME, ODOM_FRAME
 
 
@@ -32,7 +31,9 @@ class RobotTransforms:
         # Latched only as long as its broadcaster lives.
         self._static = StaticTransformBroadcaster(node)
         stamp_ns = node.get_clock().now().nanoseconds
-        self._static.sendTransform(_stamped(BASE_FRAME, CAMERA_FRAME, T_base_camera, stamp_ns))
+        self._static.sendTransform(
+            stamped_transform(BASE_FRAME, CAMERA_FRAME, T_base_camera, stamp_ns)
+        )
 
     def send(
         self,
@@ -41,14 +42,6 @@ class RobotTransforms:
     ) -> None:
         """Broadcast where the base is."""
         if self._broadcaster is not None:
-            self._broadcaster.sendTransform(_stamped(ODOM_FRAME, BASE_FRAME, T_odom_base, stamp_ns))
-
-
-def _stamped(
-    parent: str, child: str, T_parent_child: NDArray[np.float64], stamp_ns: int
-) -> TransformStamped:
-    message = TransformStamped(child_frame_id=child)
-    message.header.stamp = ns_to_stamp(stamp_ns)
-    message.header.frame_id = parent
-    message.transform = transform_from_matrix(T_parent_child)
-    return message
+            self._broadcaster.sendTransform(
+                stamped_transform(ODOM_FRAME, BASE_FRAME, T_odom_base, stamp_ns)
+            )

@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import TransformStamped
 from numpy.typing import NDArray
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.time import Time
 
 from mirage_ros.geometry.interpolation import PoseUnavailableError
-from mirage_ros.nodes.pose_conversion import (
-    matrix_from_transform,
-    ns_to_stamp,
-    transform_from_matrix,
-)
+from mirage_ros.nodes.pose_conversion import matrix_from_transform, stamped_transform
 
 
 class Transforms:
@@ -90,9 +85,5 @@ class Transforms:
         """Send a transform, where TF is there to take it."""
         if self._broadcaster is None:
             return
-        message = TransformStamped()
-        message.header.stamp = ns_to_stamp(stamp_ns)
-        message.header.frame_id = parent
-        message.child_frame_id = child
-        message.transform = transform_from_matrix(T_parent_child)
+        message = stamped_transform(parent, child, T_parent_child, stamp_ns)
         self._broadcaster.sendTransform(message)
