@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 
 import rclpy
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -36,8 +35,9 @@ def run_node(create: Callable[[], Node], args: list[str] | None) -> None:
         sys.exit(2)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except RCLError:
-        # A signal shuts the context down at once; whatever rclpy was about then fails.
+    except RuntimeError:
+        # A signal shuts the context down at once; whatever rclpy was about then fails, with an
+        # RCLError (a RuntimeError) or one of its bindings.
         if rclpy.ok():
             raise
     finally:
