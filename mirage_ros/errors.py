@@ -35,3 +35,7 @@ class ConfigurationError(MirageError):
 
 class SequenceError(MirageError):
     """A recorded sequence on disk is missing, incomplete or malformed."""
+
+
+class ResultFormatError(MirageError):
+    """Results of a measurement, or their file, do not follow the schema."""
