@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -21,6 +22,9 @@ from mirage_ros.errors import ResultFormatError
 from mirage_ros.evaluation.machine import machine
 
 Part = TypeVar("Part")
+
+#: Neither XML nor HTML can hold these, and lone surrogates no file at all.
+_CONTROL = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f\\ud800-\\udfff\\ufffe\\uffff]")
 
 #: What stands in a table, or beside a name. None: there is no figure; a float that is not finite
 #: becomes that, because JSON has neither NaN nor infinity.
@@ -83,7 +87,7 @@ class Series:
     y: Sequence[float]
 
     def __post_init__(self) -> None:
-        _text(self.name, "a series' name")
+        _text(self.name, "a series' name", empty=False)
         x = tuple(_coordinate(value, "x") for value in _items(self.x, "x"))
         y = tuple(_coordinate(value, "y") for value in _items(self.y, "y"))
         if len(x) != len(y):
@@ -141,7 +145,7 @@ class Picture:
 
     def __post_init__(self) -> None:
         path = PurePosixPath(_text(self.file, "a picture's file", empty=False))
-        if path.is_absolute() or ".." in path.parts or "\\" in self.file or "\0" in self.file:
+        if path.is_absolute() or ".." in path.parts or "\\" in self.file:
             raise ResultFormatError(
                 "a picture's file must be a path below the folder of the document. "
                 f"Got '{self.file}'"
@@ -274,6 +278,8 @@ def _text(value: object, what: str, *, empty: bool = True) -> str:
         raise ResultFormatError(f"{what} must be text. Got {_kind(value)}")
     if not empty and not value.strip():
         raise ResultFormatError(f"{what} must not be empty. Got {value!r}")
+    if _CONTROL.search(value):
+        raise ResultFormatError(f"{what} must not hold control characters. Got {_kind(value)}")
     return value
 
 
@@ -284,9 +290,11 @@ def _truth(value: object, what: str) -> bool:
 
 
 def _cell(value: object, what: str) -> Cell:
-    if value is None or isinstance(value, (str, bool)):
-        return value
-    if isinstance(value, np.bool_):
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _text(value, what)
+    if isinstance(value, (bool, np.bool_)):
         return bool(value)
     # numpy's numbers count as these too, and JSON knows only Python's.
     if isinstance(value, numbers.Integral):
