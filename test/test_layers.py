@@ -25,7 +25,7 @@ ORDER = (
     ("world_model",),
     ("backends",),
     ("evaluation",),
-    ("nodes",),
+    ("cli", "nodes"),
     ("demo",),
 )
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}

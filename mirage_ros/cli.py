@@ -1,0 +1,109 @@
+"""``mirage``: one command for what a person does with this package beside running its nodes.
+
+Every subcommand is a module with ``add_arguments(parser)`` and ``run(options) -> int``, its exit
+code. Only the one asked for is imported: most load torch, and ``mirage --help`` should not wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from mirage_ros import __version__
+from mirage_ros.errors import ConfigurationError, MirageError
+
+#: Names of subcommands, the modules behind them, and what they do in one line.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "report": (
+        "mirage_ros.evaluation.report_command",
+        "make one HTML page of results of measurements",
+    ),
+}
+
+#: Exit codes: what was asked for cannot be done, is no valid question, or the asker went away.
+FAILED, USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
+
+
+class Command(Protocol):
+    """What the module of a subcommand has to offer."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Say what it takes."""
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Do it; the exit code."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; the exit code. Bad input is told in one line on standard error.
+
+    Args:
+        arguments: of the command line; None = those of the process.
+
+    Raises:
+        SystemExit: after ``--help`` and ``--version``, and on arguments that cannot be parsed.
+    """
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            # What is still in the buffer would otherwise meet a broken pipe too late to be caught.
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO_READER
+
+
+def _main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="mirage", description="Tools around the world model of mirage_ros."
+    )
+    parser.add_argument("--version", action="version", version=f"mirage_ros {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers = {
+        name: commands.add_parser(
+            name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}."
+        )
+        for name, (_, summary) in COMMANDS.items()
+    }
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    try:
+        if name in COMMANDS:
+            _load(name).add_arguments(parsers[name])
+        options = parser.parse_args(arguments)
+        return _load(options.command).run(options)
+    except BrokenPipeError:
+        raise
+    except (MirageError, OSError) as error:
+        print(f"mirage {name}: error: {_one_line(error)}", file=sys.stderr)
+        return USAGE if isinstance(error, ConfigurationError) else FAILED
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "mirage_ros":
+            raise
+        print(
+            f"mirage {name}: error: the Python package '{error.name}' is needed for this; "
+            "the extras of mirage_ros bring it: pip install 'mirage_ros[eval,sim]'",
+            file=sys.stderr,
+        )
+        return FAILED
+
+
+def _load(name: str) -> Command:
+    return cast("Command", importlib.import_module(COMMANDS[name][0]))
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {error.filename}"
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
