@@ -143,6 +143,8 @@ class CMakeBuildPy(build_py):
             script.unlink()
         for descriptor in (share / PACKAGE).glob("*.dsv"):
             descriptor.unlink()
+        # pip makes these from [project.scripts], with this environment's interpreter.
+        shutil.rmtree(stage / "bin")
         # The stage may be gone before the wheel is packed.
         data = target.parent / f"data-{target.name}"
         shutil.rmtree(data, ignore_errors=True)

@@ -57,9 +57,10 @@ def mirage(*arguments: object, folder: Path | None = None) -> subprocess.Complet
 
 def environment(*folders: Path) -> dict[str, str]:
     """Finds the package under test from any folder, and buffers output as a shell's would."""
-    package = Path(mirage_ros.__file__).parents[1]
     inherited = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-    return {**inherited, "PYTHONPATH": os.pathsep.join(map(str, (package, *folders)))}
+    path = [str(Path(mirage_ros.__file__).parents[1]), *map(str, folders)]
+    path += filter(None, [os.environ.get("PYTHONPATH")])
+    return {**inherited, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def start_probe(what: str, folder: Path, stdout: int) -> subprocess.Popen[str]:

@@ -1,5 +1,6 @@
 """Facts that several build files state have to agree."""
 
+import importlib
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -81,3 +82,16 @@ def test_ros_extra_asks_for_the_tested_versions():
         re.sub(r"\[.*\]", "", line) for line in PYPROJECT["project"]["optional-dependencies"]["ros"]
     }
     assert wanted <= pins(ROOT / "requirements" / "runtime.txt")
+
+
+def test_the_command_is_one_program_however_it_is_installed():
+    entry_points = PYPROJECT["project"]["scripts"]
+    assert set(entry_points) == {"mirage"}
+    module, _, function = entry_points["mirage"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    # CMake's programs call `main` of their module.
+    assert function == "main"
+    installed = re.findall(
+        r"install_program\(mirage (\S+) (\S+)", CMAKE.replace("${PROJECT_NAME}", "mirage_ros")
+    )
+    assert sorted(installed) == [(module, "bin"), (module, "lib/mirage_ros")]
