@@ -203,7 +203,8 @@ def test_plots_take_colours_and_font_of_the_page() -> None:
     text = html_page([(with_section(Section("s", plots=[Plot("p", "x", "y", series)])), Path())])
     (svg,) = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert not re.findall(r"(?:fill|stroke): (?!none|var\(--)[^;\"]*", svg)
-    assert "font-family" not in svg
+    assert "font-size: 10px" in svg
+    assert not re.search(r"font-family|font:", svg)
     assert "<style" not in svg
     assert "<metadata" not in svg
     used = {int(number) for number in re.findall(r"var\(--series-(\d+)\)", svg)}
