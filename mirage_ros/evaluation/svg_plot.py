@@ -163,7 +163,7 @@ def _in_a_page(name: str, value: str, prefix: str) -> str:
     """An attribute's value with the page's colours and font, and with the ids as they now are."""
     if name == "style":
         value = re.sub(r"font-family:[^;]*;?\s*", "", value)
-        # So matplotlib before 3.10 writes size and family.
+        # Older matplotlib writes size and family so.
         value = re.sub(r"font: ([\d.]+px)[^;]*", r"font-size: \1", value)
         for colour, variable in _COLOURS.items():
             value = value.replace(colour, variable)
