@@ -81,7 +81,8 @@ class RosbagSequence:
     Opening reads the chosen topics once from beginning to end and keeps about half a kilobyte per
     image and a hundred bytes per pose. A frame then costs two look-ups by time (see
     :class:`~mirage_ros.sources.bag_reader.BagReader`) and the decoding. An image is left out where
-    no camera_info or depth lies within the slop, or the poses around its stamp are missing.
+    no camera_info or depth lies within the slop, or the poses around its stamp are missing. The
+    world is the frame that the poses are given in.
 
     Args:
         path: the bag's directory, or one storage file.
