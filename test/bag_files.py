@@ -211,6 +211,11 @@ def records() -> list[Record]:
     return made
 
 
+def without(*topics: str) -> list[Record]:
+    """The same bag less some topics."""
+    return [record for record in records() if record.topic not in topics]
+
+
 def write_bag(path: Path, content: list[Record], storage: str = "sqlite3") -> Path:
     """Write messages in the order of their stamps, as if each had been recorded 3 ms later."""
     plugin = StoragePlugin[storage.upper()]
