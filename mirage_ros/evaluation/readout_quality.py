@@ -1,6 +1,6 @@
-"""How well views are read out of the memory alone, on a recorded sequence.
+"""How well views are read out of the memory alone, on a dataset.
 
-    python -m mirage_ros.evaluation.readout_quality SEQUENCE_DIR [--grids N] [--json FILE]
+    python -m mirage_ros.evaluation.readout_quality DATASET [--grids N] [--json FILE]
         [--pictures DIR]
 
 The memory is filled from some frames and read at the poses of others; nothing is generated. Beside
@@ -27,12 +27,12 @@ from tqdm import tqdm
 
 from mirage_ros.codec import DctCodec
 from mirage_ros.errors import ConfigurationError, MirageError
+from mirage_ros.evaluation.datasets import frame_numbers, load, open_dataset
 from mirage_ros.evaluation.image_metrics import psnr, sharpness, ssim
 from mirage_ros.evaluation.point_cloud_baseline import PointCloudBaseline
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.poses import rotation_angle, translation_distance
 from mirage_ros.memory import LatentMemory, LatentMemoryConfig
-from mirage_ros.sources.rgbd_sequence import RgbdSequence, open_sequence
 
 #: Metres of translation that count like a radian of rotation when looking for the nearest frame.
 METRES_PER_RADIAN = 1.0
@@ -64,23 +64,6 @@ class Row:
     elements: int
     mib: float
     seconds_per_view: float
-
-
-def frame_numbers(text: str) -> list[int]:
-    """The numbers of ``FIRST:LAST:STEP``, both ends included.
-
-    Raises:
-        ConfigurationError: not three integers with FIRST <= LAST and STEP > 0.
-    """
-    try:
-        first, last, step = (int(part) for part in text.split(":"))
-    except ValueError:
-        first, last, step = 0, -1, 0
-    if step < 1 or not 0 <= first <= last:
-        raise ConfigurationError(
-            f"frames are given as FIRST:LAST:STEP, such as 0:190:10. Got '{text}'"
-        )
-    return list(range(first, last + 1, step))
 
 
 def measure(
@@ -186,29 +169,15 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def load(sequence: RgbdSequence, numbers: Sequence[int]) -> list[RgbdFrame]:
-    """The frames of a sequence with these frame numbers.
-
-    Raises:
-        ConfigurationError: the sequence lacks one of them.
-    """
-    position = {int(number): index for index, number in enumerate(sequence.frame_numbers)}
-    missing = [number for number in numbers if number not in position]
-    if missing:
-        raise ConfigurationError(
-            f"frames must be in the sequence, whose numbers run from {min(position)} to "
-            f"{max(position)}. Got {missing}, which are not"
-        )
-    return [sequence[position[number]] for number in numbers]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; 0 on success, 2 on bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m mirage_ros.evaluation.readout_quality",
         description="Views read out of the latent memory alone, against the true frames.",
     )
-    parser.add_argument("sequence", type=Path, help="directory of a recorded RGB-D sequence")
+    parser.add_argument(
+        "dataset", help="directory of a recorded RGB-D sequence, rosbag2 recording, or sim:SEED"
+    )
     parser.add_argument(
         "--memory", default="0:190:10", metavar="FIRST:LAST:STEP", help="frame numbers remembered"
     )
@@ -227,9 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        sequence = open_sequence(options.sequence)
-        sources = load(sequence, frame_numbers(options.memory))
-        targets = load(sequence, frame_numbers(options.targets))
+        with open_dataset(options.dataset) as dataset:
+            sources = load(dataset.frames, frame_numbers(options.memory))
+            targets = load(dataset.frames, frame_numbers(options.targets))
         if options.pictures is not None:
             options.pictures.mkdir(parents=True, exist_ok=True)
         rows = measure(

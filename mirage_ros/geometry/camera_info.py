@@ -78,6 +78,20 @@ def camera_from_info(info: CameraInfoLike, *, rectified: bool = False) -> Pinhol
     return camera.resized(camera.width // binning_x, camera.height // binning_y)
 
 
+def calibration_key(info: CameraInfoLike) -> tuple[object, ...]:
+    """What tells one calibration from another; equal for messages that differ in stamp only."""
+    roi = info.roi
+    return (
+        int(info.width),
+        int(info.height),
+        str(info.distortion_model),
+        *(np.asarray(values, dtype=np.float64).tobytes() for values in (info.k, info.d, info.p)),
+        int(info.binning_x),
+        int(info.binning_y),
+        (int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height)),
+    )
+
+
 def fill_camera_info(camera: PinholeCamera, msg: InfoT) -> InfoT:
     """Write an undistorted camera into ``msg`` (its header stays) and return it.
 

@@ -8,6 +8,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from mirage_ros.errors import FrameError
 from mirage_ros.geometry import PinholeCamera, camera_from_info
+from mirage_ros.geometry.camera_info import calibration_key
 from mirage_ros.geometry.rectify import Rectifier
 
 _Key = tuple[object, ...]
@@ -45,7 +46,7 @@ class CalibrationCache:
         Raises:
             CameraError: not calibrated, or a distortion model that is not supported.
         """
-        key = _key(info)
+        key = calibration_key(info)
         with self._lock:
             if self._camera is not None and self._camera[0] == key:
                 return self._camera[1]
@@ -62,7 +63,7 @@ class CalibrationCache:
         """
         if self._is_rectified:
             return None
-        key = _key(info)
+        key = calibration_key(info)
         with self._lock:
             cached = self._rectifier
         if cached is None or cached[0] != key:
@@ -70,18 +71,3 @@ class CalibrationCache:
             with self._lock:
                 self._rectifier = cached
         return None if cached[1].is_identity else cached[1]
-
-
-def _key(info: CameraInfo) -> _Key:
-    roi = info.roi
-    return (
-        info.width,
-        info.height,
-        info.distortion_model,
-        bytes(info.k),
-        tuple(info.d),
-        bytes(info.p),
-        info.binning_x,
-        info.binning_y,
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
-    )

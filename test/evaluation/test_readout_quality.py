@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mirage_ros.errors import ConfigurationError
 from mirage_ros.evaluation import readout_quality
+from mirage_ros.evaluation.datasets import open_dataset
 from mirage_ros.evaluation.point_cloud_baseline import PointCloudBaseline
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
@@ -89,16 +89,6 @@ def test_a_whole_cell_aside_the_memory_beats_copying() -> None:
     assert memory.psnr_db > nearest.psnr_db + 6.0
 
 
-@pytest.mark.parametrize("text", ["", "0:10", "10:0:1", "0:10:0", "a:b:c", "-4:10:2"])
-def test_unusable_frame_ranges_are_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="FIRST:LAST:STEP"):
-        readout_quality.frame_numbers(text)
-
-
-def test_frame_ranges_include_both_ends() -> None:
-    assert readout_quality.frame_numbers("4:24:10") == [4, 14, 24]
-
-
 def test_the_command_writes_table_json_and_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,9 +125,9 @@ def test_real_frames_clear_the_bar(first: int) -> None:
     """Coverage, PSNR and sharpness that the readout of real frames must reach."""
     if not SEQUENCE.is_dir():
         pytest.skip(f"no recorded sequence at {SEQUENCE}; set MIRAGE_SEQUENCE to have this tested")
-    sequence = readout_quality.open_sequence(SEQUENCE)
-    sources = readout_quality.load(sequence, range(first, first + 191, 10))
-    targets = readout_quality.load(sequence, range(first + 4, first + 185, 20))
+    dataset = open_dataset(str(SEQUENCE))
+    sources = dataset.numbered(f"{first}:{first + 190}:10")
+    targets = dataset.numbered(f"{first + 4}:{first + 184}:20")
     memory = readout_quality.measure(sources, targets)[0]
     assert memory.covered >= 0.97
     assert memory.psnr_db >= 18.6

@@ -6,7 +6,7 @@ import pytest
 
 from mirage_ros.errors import CameraError
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.geometry.camera_info import camera_from_info, fill_camera_info
+from mirage_ros.geometry.camera_info import calibration_key, camera_from_info, fill_camera_info
 
 
 @dataclass
@@ -49,6 +49,21 @@ def test_round_trip_is_exact() -> None:
         message = fill_camera_info(camera, Info(binning_x=2, roi=Region(x_offset=3, width=9)))
         assert camera_from_info(message) == camera
         assert camera_from_info(message, rectified=True) == camera
+
+
+def test_calibrations_are_told_apart_by_every_number_that_is_read() -> None:
+    key = calibration_key(Info(d=[0.1, 0, 0, 0, 0]))
+    assert calibration_key(Info(d=np.array([0.1, 0, 0, 0, 0]))) == key
+    others = [
+        Info(),
+        Info(d=[0.1, 0, 0, 0, 1e-9]),
+        Info(d=[0.1, 0, 0, 0, 0], width=641),
+        Info(d=[0.1, 0, 0, 0, 0], distortion_model="equidistant"),
+        Info(d=[0.1, 0, 0, 0, 0], p=np.ones(12)),
+        Info(d=[0.1, 0, 0, 0, 0], binning_y=2),
+        Info(d=[0.1, 0, 0, 0, 0], roi=Region(x_offset=1)),
+    ]
+    assert len({key, *map(calibration_key, others)}) == 1 + len(others)
 
 
 def test_filled_message() -> None:

@@ -1,6 +1,8 @@
 """A MuJoCo apartment with a differential-drive robot and an RGB-D camera; needs no ROS."""
 
 from mirage_ros.sources.simulator.apartment import ApartmentScene, build_apartment
+from mirage_ros.sources.simulator.closed_tour import ClosedTour, closed_loop_tour
+from mirage_ros.sources.simulator.rendered import RenderedSequence, robot_tour
 from mirage_ros.sources.simulator.renderer import RgbdRenderer
 from mirage_ros.sources.simulator.robot import (
     DriveLimits,
@@ -14,12 +16,16 @@ from mirage_ros.sources.simulator.tour import DEFAULT_ROOMS, Tour
 __all__ = [
     "DEFAULT_ROOMS",
     "ApartmentScene",
+    "ClosedTour",
     "DriveLimits",
     "OdometryDrift",
     "OdometryReading",
+    "RenderedSequence",
     "RgbdRenderer",
     "RobotCamera",
     "Simulator",
     "Tour",
     "build_apartment",
+    "closed_loop_tour",
+    "robot_tour",
 ]

@@ -143,12 +143,49 @@ class FreeSpace:
                     heapq.heappush(queue, (new + math.hypot(goal[0] - r, goal[1] - c), (r, c)))
         return None
 
-    def _smoothed(self, points: NDArray[np.float64]) -> NDArray[np.float64]:  # (N, 2)
+    def smooth_circuit(
+        self,
+        points: NDArray[np.float64],  # (N, 2) along a free way that ends where it begins
+    ) -> NDArray[np.float64]:  # (M, 2)
+        """A closed path as smooth as clearance allows; the last point's successor is the first.
+
+        Points are about 5 cm apart, less in bends and much less where the way turns back on
+        itself: passed at so many points a second, it is slowed down there.
+        """
+        steps = np.hypot(*np.diff(points, axis=0, append=points[:1]).T)
+        along = np.concatenate([[0.0], np.cumsum(steps)])
+        count = max(3, round(float(along[-1]) / RESOLUTION))
+        even = np.linspace(0.0, along[-1], count, endpoint=False)
+        closed = np.concatenate([points, points[:1]])
+        spaced = np.stack([np.interp(even, along, closed[:, axis]) for axis in (0, 1)], axis=-1)
+        return self._smoothed(spaced, closed=True)
+
+    def view_distances(
+        self,
+        points: NDArray[np.float64],  # (N, 2) world, metres
+        headings: NDArray[np.float64],  # (M,) radians
+        limit: float,
+    ) -> NDArray[np.float64]:  # (N, M) metres
+        """How far the floor is free from points into directions, up to ``limit`` metres."""
+        reaches = np.arange(RESOLUTION, limit + RESOLUTION, RESOLUTION)
+        rays = np.stack([np.cos(headings), np.sin(headings)], axis=-1)
+        distances = np.empty((len(points), len(headings)))
+        for row, point in zip(distances, points, strict=True):
+            along = point + reaches[:, None, None] * rays  # (R, M, 2)
+            blocked = self.clearance_at(along.reshape(-1, 2)).reshape(along.shape[:2]) == 0.0
+            row[:] = np.where(blocked.any(axis=0), reaches[blocked.argmax(axis=0)], limit)
+        return distances
+
+    def _smoothed(
+        self, points: NDArray[np.float64], *, closed: bool = False
+    ) -> NDArray[np.float64]:  # (N, 2)
         """Corners rounded by averaging neighbours, as far as clearance lets them move."""
         points = points.copy()
         for _ in range(120):
-            moved = points.copy()
-            moved[1:-1] += 0.5 * (0.5 * (points[:-2] + points[2:]) - points[1:-1])
+            between = 0.5 * (np.roll(points, 1, axis=0) + np.roll(points, -1, axis=0))
+            if not closed:
+                between[[0, -1]] = points[[0, -1]]
+            moved = points + 0.5 * (between - points)
             clear = self.clearance_at(moved)
             keeps = (clear >= PATH_CLEARANCE) & (
                 (clear >= _COMFORT / 2.0) | (clear >= self.clearance_at(points))
