@@ -1,5 +1,25 @@
 """Metrics and protocols that put figures on what the memory and the predictions are worth."""
 
-from mirage_ros.evaluation.image_metrics import gradient_energy, psnr, sharpness, ssim
+from mirage_ros.evaluation.image_metrics import (
+    RegionMetrics,
+    ViewMetrics,
+    gradient_energy,
+    mean_view,
+    means,
+    psnr,
+    region_metrics,
+    sharpness,
+    ssim,
+)
 
-__all__ = ["gradient_energy", "psnr", "sharpness", "ssim"]
+__all__ = [
+    "RegionMetrics",
+    "ViewMetrics",
+    "gradient_energy",
+    "mean_view",
+    "means",
+    "psnr",
+    "region_metrics",
+    "sharpness",
+    "ssim",
+]
