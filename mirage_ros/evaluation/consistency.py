@@ -13,14 +13,14 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.errors import ConfigurationError, FrameError
-from mirage_ros.evaluation.features import Features, depth_at, detect, grey, match
+from mirage_ros.evaluation.features import Features, Picture, depth_at, detect, grey, match
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import inverse, validate_pose
 
@@ -74,8 +74,6 @@ _LEAST_Z = 1e-3
 
 #: Shift, pixels at one metre, below which there is no parallax to take depth from.
 _LEAST_PARALLAX_PX = 1e-3
-
-Picture: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]  # (H, W, 3) RGB, float32 in [0, 1]
 
 
 @dataclass(frozen=True)

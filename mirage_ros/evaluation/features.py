@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from mirage_ros.errors import FrameError
 from mirage_ros.geometry.camera_info import CENTRE_TO_CORNER
+
+Picture: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]  # (H, W, 3) RGB, float32 in [0, 1]
 
 #: Strongest features kept of a picture: more make matching slow and add only weak ones.
 MAX_FEATURES = 2000
@@ -41,10 +44,8 @@ class Features:
         return len(self.pixels)
 
 
-def grey(
-    picture: NDArray[np.uint8] | NDArray[np.float32],  # (H, W, 3) RGB
-) -> NDArray[np.uint8]:  # (H, W)
-    """Brightness of a picture in uint8, or in float32 in [0, 1] (clipped to it).
+def grey(picture: Picture) -> NDArray[np.uint8]:  # (H, W)
+    """Brightness of a picture; float32 is clipped to [0, 1].
 
     Raises:
         FrameError: another shape or type, or values that are not finite.
@@ -63,9 +64,7 @@ def grey(
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
-def detect(
-    picture: NDArray[np.uint8] | NDArray[np.float32],  # (H, W, 3) RGB
-) -> Features:
+def detect(picture: Picture) -> Features:
     """SIFT features with root descriptors (Arandjelovic and Zisserman 2012, CVPR); often none.
 
     Raises:
