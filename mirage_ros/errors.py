@@ -35,3 +35,7 @@ class ConfigurationError(MirageError):
 
 class SequenceError(MirageError):
     """A recorded sequence on disk is missing, incomplete or malformed."""
+
+
+class UnavailableError(MirageError):
+    """An optional package or its weights are not at hand; the message says what is missing."""

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.errors import ConfigurationError, FrameError
-from mirage_ros.evaluation.features import Features, Picture, depth_at, detect, match
+from mirage_ros.evaluation.features import Features, depth_at, detect, match
 from mirage_ros.evaluation.image_metrics import means
+from mirage_ros.evaluation.picture import Picture
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import (

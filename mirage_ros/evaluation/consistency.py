@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.errors import ConfigurationError, FrameError
-from mirage_ros.evaluation.features import Features, Picture, depth_at, detect, grey, match
+from mirage_ros.evaluation.features import Features, depth_at, detect, grey, match
+from mirage_ros.evaluation.picture import Picture
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import inverse, validate_pose
 

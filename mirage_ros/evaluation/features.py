@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mirage_ros.errors import FrameError
+from mirage_ros.evaluation.picture import Picture, as_bytes
 from mirage_ros.geometry.camera_info import CENTRE_TO_CORNER
-
-Picture: TypeAlias = NDArray[np.uint8] | NDArray[np.float32]  # (H, W, 3) RGB, float32 in [0, 1]
 
 #: Strongest features kept of a picture: more make matching slow and add only weak ones.
 MAX_FEATURES = 2000
@@ -45,30 +42,19 @@ class Features:
 
 
 def grey(picture: Picture) -> NDArray[np.uint8]:  # (H, W)
-    """Brightness of a picture; float32 is clipped to [0, 1].
+    """Brightness of a picture.
 
     Raises:
-        FrameError: another shape or type, or values that are not finite.
+        FrameError: not a picture.
     """
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype not in (np.uint8, np.float32):
-        raise FrameError(
-            "a picture must be uint8, or float32 in [0, 1], of shape (H, W, 3). "
-            f"Got {picture.dtype} of shape {picture.shape}"
-        )
-    pixels = picture
-    if picture.dtype == np.float32:
-        if not np.isfinite(picture).all():
-            raise FrameError("a picture must be finite. Got NaN or infinity in it")
-        scaled: NDArray[np.float32] = picture.clip(0.0, 1.0).astype(np.float32)
-        pixels = np.rint(scaled * 255.0).astype(np.uint8)
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+    return cv2.cvtColor(as_bytes(picture), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
 def detect(picture: Picture) -> Features:
     """SIFT features with root descriptors (Arandjelovic and Zisserman 2012, CVPR); often none.
 
     Raises:
-        FrameError: not a picture, see :func:`grey`.
+        FrameError: not a picture.
     """
     keypoints, found = cv2.SIFT.create(MAX_FEATURES).detectAndCompute(grey(picture), None)
     if not keypoints:

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from mirage_ros.errors import FrameError
-from mirage_ros.evaluation.features import depth_at, detect, grey, match
+from mirage_ros.evaluation.features import depth_at, detect, match
 
 
 def blob(x: float, y: float, sigma: float) -> np.ndarray:
@@ -42,25 +41,6 @@ def test_a_picture_without_texture_has_no_features() -> None:
 def test_descriptors_are_of_unit_length(make_texture) -> None:
     descriptors = detect(make_texture(0, 200)).descriptors
     np.testing.assert_allclose(np.linalg.norm(descriptors, axis=1), 1.0, atol=1e-5)
-
-
-def test_both_kinds_of_pictures_are_the_same_picture(make_texture) -> None:
-    pixels = make_texture(0, 40)
-    np.testing.assert_array_equal(grey(pixels), grey(pixels.astype(np.float32) / np.float32(255)))
-
-
-@pytest.mark.parametrize(
-    "picture",
-    [
-        np.zeros((8, 8), dtype=np.uint8),
-        np.zeros((8, 8, 4), dtype=np.uint8),
-        np.zeros((8, 8, 3), dtype=np.float64),
-        np.full((8, 8, 3), np.nan, dtype=np.float32),
-    ],
-)
-def test_what_is_not_a_picture_is_refused(picture: np.ndarray) -> None:
-    with pytest.raises(FrameError, match="Got"):
-        grey(picture)
 
 
 def test_depth_between_pixels_of_a_slanted_plane_is_exact() -> None:
