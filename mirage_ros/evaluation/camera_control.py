@@ -101,7 +101,7 @@ def camera_control(
     ones this gives what a perfect renderer would get.
 
     Raises:
-        ConfigurationError: no picture, or not one pose and at least one reference for each.
+        ConfigurationError: no picture, or not one pose and one list of references for each.
         FrameError: a picture is not one, or not of the camera's size, or a reference lacks depth.
         PoseError: a pose is not rigid.
     """
@@ -113,6 +113,7 @@ def camera_control(
     errors = []
     failed = blank = 0
     for picture, asked, frames in zip(pictures, T_world_camera, references, strict=True):
+        validate_pose(asked, "T_world_camera")
         landmarks = [_landmarks(frame) for frame in frames]
         found = _recover(picture, camera, landmarks)
         if found is not None:

@@ -128,5 +128,7 @@ def test_what_does_not_fit_is_refused(room, reference, true_view) -> None:
         recover_pose(true_view[:128], room.camera, [reference])
     with pytest.raises(FrameError, match="needs depth"):
         recover_pose(true_view, room.camera, [replace(reference, depth=None)])
-    with pytest.raises(PoseError, match="T_world_asked"):
-        camera_control([true_view], room.camera, 2.0 * ASKED[None], [[reference]])
+    with pytest.raises(PoseError, match="T_world_camera"):
+        camera_control([true_view], room.camera, 2.0 * ASKED[None], [[]])
+    with pytest.raises(PoseError, match="T_world_found"):
+        pose_errors(2.0 * ASKED, ASKED)
