@@ -39,3 +39,7 @@ class SequenceError(MirageError):
 
 class ResultFormatError(MirageError):
     """Results of a measurement, or their file, do not follow the schema."""
+
+
+class UnavailableError(MirageError):
+    """An optional package or its weights are not at hand; the message says what is missing."""

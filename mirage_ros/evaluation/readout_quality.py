@@ -28,7 +28,7 @@ from tqdm import tqdm
 from mirage_ros.codec import DctCodec
 from mirage_ros.errors import ConfigurationError, MirageError
 from mirage_ros.evaluation.datasets import frame_numbers, load, open_dataset
-from mirage_ros.evaluation.image_metrics import psnr, sharpness, ssim
+from mirage_ros.evaluation.image_metrics import means, psnr, sharpness, ssim
 from mirage_ros.evaluation.point_cloud_baseline import PointCloudBaseline
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.poses import rotation_angle, translation_distance
@@ -139,7 +139,7 @@ def measure(
             )
             if pictures is not None and render is remembered:
                 _write_picture(pictures / f"target_{number:03d}.png", truth, picture, mask)
-        covered, psnr_db, similarity, sharp = _means(figures)
+        covered, psnr_db, similarity, sharp = means(figures)
         rows.append(
             Row(
                 name,
@@ -239,12 +239,6 @@ def _everywhere(frame: RgbdFrame) -> Mask:
 def _distance(a: RgbdFrame, b: RgbdFrame) -> float:
     turn = rotation_angle(a.T_world_camera, b.T_world_camera)
     return translation_distance(a.T_world_camera, b.T_world_camera) + METRES_PER_RADIAN * turn
-
-
-def _means(figures: Sequence[tuple[float, ...]]) -> list[float]:
-    """Column means over the views that have the figure; NaN where none has."""
-    columns = [[v for v in column if not math.isnan(v)] for column in zip(*figures, strict=True)]
-    return [math.fsum(column) / len(column) if column else math.nan for column in columns]
 
 
 def _finite(row: dict[str, object]) -> dict[str, object]:
