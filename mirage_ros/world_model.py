@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mirage_ros.codec.base import Codec
 from mirage_ros.errors import ConfigurationError, FrameError, PoseError
 from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, Generator
-from mirage_ros.geometry import PinholeCamera, validate_pose
-from mirage_ros.memory.base import Readout
-from mirage_ros.memory.latent_memory import LatentMemory
+from mirage_ros.geometry import PinholeCamera, exp_twist, validate_pose
+from mirage_ros.memory.base import MemoryBranch, MemoryUpdate, Readout, SpatialMemory
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
+
+#: Enough for a keyframe to count as an earlier one when the camera comes back to it.
+_WARM_UP_FRAMES = 16
 
 #: Generation sizes are multiples of this: two patches of a stride-16 codec.
 SIZE_MULTIPLE = 32
@@ -62,12 +65,12 @@ class Observation:
     """What became of an observed frame.
 
     Attributes:
-        tokens_added: to the memory.
+        update: what the memory did with it.
         token_count: tokens in memory now.
         seconds: time spent, by stage.
     """
 
-    tokens_added: int
+    update: MemoryUpdate
     token_count: int
     seconds: dict[str, float]
 
@@ -111,7 +114,7 @@ class WorldModel:
     def __init__(
         self,
         codec: Codec,
-        memory: LatentMemory,
+        memory: SpatialMemory,
         generator: Generator,
         config: WorldModelConfig | None = None,
     ) -> None:
@@ -123,8 +126,8 @@ class WorldModel:
 
     @property
     def token_count(self) -> int:
-        """Tokens in memory."""
-        return self.memory.token_count
+        """Tokens (or points) in memory."""
+        return self.memory.count
 
     @property
     def memory_bytes(self) -> int:
@@ -144,11 +147,11 @@ class WorldModel:
         start = time.perf_counter()
         fitted = fit_frame(frame, self.config.generation_width, self.config.generation_height)
         fit_end = time.perf_counter()
-        added = self.memory.observe(fitted)
+        update = self.memory.observe(fitted)
         stored = time.perf_counter()
         self.newest_stamp_ns = max(frame.stamp_ns, self.newest_stamp_ns or frame.stamp_ns)
         return Observation(
-            added, self.token_count, {"fit": fit_end - start, "store": stored - fit_end}
+            update, self.token_count, {"fit": fit_end - start, "store": stored - fit_end}
         )
 
     def imagine(
@@ -158,11 +161,14 @@ class WorldModel:
         *,
         seed: int | None = None,
         cancelled: Callable[[], bool] = lambda: False,
+        branch: MemoryBranch | None = None,
     ) -> Iterator[PredictedView]:
         """Predicted views along a camera path, one per pose, as soon as their chunk is ready.
 
         The path is cut into chunks; the last latent frame of a chunk is the first of the next, and
-        its views come once. Nothing is written to memory.
+        its views come once. All chunks see the memory as it is at this call. What a generator
+        invents goes into a branch of it, so that later chunks agree with earlier ones, and is gone
+        with the rollout unless the caller gave the branch and commits it.
 
         Args:
             T_world_camera: poses to imagine; with a codec of temporal stride s every s-th of
@@ -170,6 +176,8 @@ class WorldModel:
             camera: the robot's camera, of any size; fitted as observed frames are.
             seed: of all randomness (default: the configuration's).
             cancelled: asked between chunks and inside the generator.
+            branch: of this model's memory, to read from and to write what is invented to (default:
+                a new one).
 
         Raises:
             PoseError: no pose, or one that is not rigid.
@@ -181,7 +189,9 @@ class WorldModel:
         for index, pose in enumerate(path):
             validate_pose(pose, f"camera pose {index}")
         fitted = fit_camera(camera, self.config.generation_width, self.config.generation_height)
-        return self._chunks(path, fitted, self.config.seed if seed is None else seed, cancelled)
+        first_seed = self.config.seed if seed is None else seed
+        memory = self.memory.branch() if branch is None else branch
+        return self._chunks(path, fitted, first_seed, cancelled, memory)
 
     def reset(self) -> None:
         """Forget everything."""
@@ -189,11 +199,25 @@ class WorldModel:
         self.newest_stamp_ns = None
 
     def warm_up(self) -> None:
-        """Run every stage once, so that the first real frame does not pay for set-up."""
+        """Run every stage, so that the first real frame does not pay for set-up and compilation.
+
+        Nothing is kept; a memory that holds something is only read.
+        """
         width, height = self.config.generation_width, self.config.generation_height
         camera = PinholeCamera(width, height, width, width, width / 2, height / 2)
+        empty = self.memory.count == 0
+        if empty:
+            image = np.zeros((height, width, 3), dtype=np.uint8)
+            depth = np.full((height, width), 2.0, dtype=np.float32)
+            for number in range(_WARM_UP_FRAMES):
+                # Turning to and fro: what is stored is seen, seen again, and seen from aside.
+                image[:, :: 2 + number] = 255
+                turn = exp_twist([0.0, 0.0, 0.0], [0.0, 0.4 * (number % 2), 0.0], 1.0)
+                self.observe(RgbdFrame(number, image, depth, camera, turn))
         for _ in self.imagine(np.eye(4)[None], camera):
             pass
+        if empty:
+            self.reset()
 
     def _chunks(
         self,
@@ -201,6 +225,7 @@ class WorldModel:
         camera: PinholeCamera,
         seed: int,
         cancelled: Callable[[], bool],
+        memory: MemoryBranch,
     ) -> Iterator[PredictedView]:
         stride = self.codec.temporal_stride
         # Pixel frames that a chunk adds: all but those of the latent frame it shares.
@@ -212,7 +237,7 @@ class WorldModel:
             used = min(step + 1, len(path) - start)
             latent_count = 1 + -(-(used - 1) // stride)
             poses = path[frames[: 1 + (latent_count - 1) * stride : stride]]
-            readout = self.memory.read(camera, poses)
+            readout = memory.read(camera, poses)
             chunk = self.generator.generate(
                 ChunkCondition(
                     readout=readout,
@@ -226,6 +251,15 @@ class WorldModel:
             )
             previous = chunk
             first_new = 0 if number == 0 else 1
+            if self.generator.invents:
+                unknown = torch.where(readout.coverage, 0.0, chunk.depth)[first_new:]
+                memory.write(
+                    chunk.latents[first_new:],
+                    unknown,
+                    camera,
+                    poses[first_new:],
+                    self.newest_stamp_ns or 0,
+                )
             yield from self._views(chunk, readout, path, camera, start, first_new, used)
 
     def _views(
@@ -242,7 +276,7 @@ class WorldModel:
         images = self.codec.decode(chunk.latents)
         for frame in range(first_new, used):
             latent = -(-frame // self.codec.temporal_stride)
-            coverage = readout.coverage[latent]
+            coverage = readout.observed[latent]
             image = (images[frame].clamp(0.0, 1.0) * 255.0).round().byte().permute(1, 2, 0)
             yield PredictedView(
                 index=start + frame,

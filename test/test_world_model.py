@@ -20,7 +20,7 @@ from mirage_ros.generation import (
     ReadoutGenerator,
 )
 from mirage_ros.geometry import PinholeCamera, exp_twist
-from mirage_ros.memory.base import Readout
+from mirage_ros.memory.base import MemoryUpdate, Readout
 from mirage_ros.world_model import PredictedView, WorldModel, WorldModelConfig
 
 CAMERA = PinholeCamera(64, 32, 50.0, 50.0, 32.0, 16.0)
@@ -56,16 +56,19 @@ class PoseMemory:
         self.reads: list[NDArray[np.float64]] = []
 
     @property
-    def token_count(self) -> int:
+    def count(self) -> int:
         return 8 * len(self.frames)
 
     @property
     def nbytes(self) -> int:
         return 100 * len(self.frames)
 
-    def observe(self, frame: RgbdFrame) -> int:
+    def observe(self, frame: RgbdFrame) -> MemoryUpdate:
         self.frames.append(frame)
-        return 8
+        return MemoryUpdate(added=8)
+
+    def branch(self) -> PoseMemory:
+        return self
 
     def read(self, camera: PinholeCamera, T_world_camera: NDArray[np.float64]) -> Readout:
         self.reads.append(np.asarray(T_world_camera)[:, 0, 3].copy())
@@ -77,7 +80,7 @@ class PoseMemory:
         latents = torch.zeros(count, 3, latent.height, latent.width)
         latents[:, 0] = x[:, None, None] / 255.0
         depth = (1.0 + x)[:, None, None] * coverage
-        return Readout(latents * coverage[:, None], coverage, depth)
+        return Readout(latents * coverage[:, None], coverage, depth, coverage)
 
     def clear(self) -> None:
         self.frames.clear()
@@ -205,7 +208,7 @@ def test_observe_fits_stores_and_reports() -> None:
     engine = model()
     assert engine.newest_stamp_ns is None
     observation = engine.observe(frame())
-    assert (observation.tokens_added, observation.token_count) == (8, 8)
+    assert (observation.update.added, observation.token_count) == (8, 8)
     assert set(observation.seconds) == {"fit", "store"}
     (stored,) = engine.memory.frames
     assert stored.camera == fit_camera(frame().camera, 64, 32)
@@ -299,7 +302,10 @@ def at(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> NDArray[np.float
 def seen() -> WorldModel:
     engine = build_world_model("readout", generation_width=SIZE[0], generation_height=SIZE[1])
     for stamp, (x, y) in enumerate((x, y) for x in (-0.8, 0.0, 0.8) for y in (-0.3, 0.3)):
-        assert engine.observe(render(WIDE, at(x, y), stamp)).tokens_added == TOKENS_PER_FRAME
+        update = engine.observe(render(WIDE, at(x, y), stamp)).update
+        # What the views before it show already is not stored again.
+        assert update.added + update.confirmed == TOKENS_PER_FRAME
+        assert update.added == TOKENS_PER_FRAME or stamp > 0
     return engine
 
 
@@ -328,7 +334,9 @@ def test_place_seen_before_comes_back_as_the_codec_shows_it(seen: WorldModel) ->
     pixels = torch.from_numpy(truth.image).permute(2, 0, 1)[None].float() / 255.0
     shown = seen.codec.decode(seen.codec.encode(pixels))[0].permute(1, 2, 0).clamp(0, 1) * 255
     error = np.abs(view.image - shown.numpy())
-    assert np.quantile(error, 0.95) <= 1.5  # rounding to uint8 and features in float16
+    # Rounding to uint8 and features of 4 and 8 bits; and cells of which another view's are shown.
+    assert np.quantile(error, 0.5) <= 2.0
+    assert np.mean(error**2) <= 255.0**2 * seen.memory.config.bounds.same_error
 
 
 def test_what_was_never_seen_is_said_to_be_unknown(seen: WorldModel) -> None:
@@ -377,10 +385,10 @@ def test_depth_out_of_range_is_not_remembered() -> None:
     engine = build_world_model(
         "readout", generation_width=SIZE[0], generation_height=SIZE[1], max_depth=2.5
     )
-    assert engine.observe(render(WIDE, at(0, 0))).tokens_added == 0
+    assert engine.observe(render(WIDE, at(0, 0))).update.added == 0
     near = render(WIDE, at(0, 0))
     nearer = replace(near, depth=near.depth * np.float32(0.5))
-    assert engine.observe(nearer).tokens_added == TOKENS_PER_FRAME
+    assert engine.observe(nearer).update.added == TOKENS_PER_FRAME
 
 
 def test_warm_up_leaves_no_trace() -> None:

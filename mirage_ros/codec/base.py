@@ -15,12 +15,15 @@ class Codec(Protocol):
         channels: latent channels C.
         spatial_stride: pixels per latent cell along each axis.
         temporal_stride: pixel frames per latent frame after the first (1 = one to one).
+        channel_gain: (C,) by how much a unit change of each channel changes a pixel, root mean
+            square over the pixels of a cell and its colours. Errors of channels weigh by it.
     """
 
     name: str
     channels: int
     spatial_stride: int
     temporal_stride: int
+    channel_gain: tuple[float, ...]
 
     def encode(
         self,

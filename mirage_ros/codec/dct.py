@@ -72,6 +72,7 @@ class DctCodec:
     Attributes:
         mean: (48,) float64 subtracted from the coefficients.
         std: (48,) float64 the coefficients are divided by.
+        channel_gain: exact; the channels are orthogonal up to the mixing of colours.
     """
 
     name = "dct16-ycbcr-36-6-6-v1"
@@ -97,6 +98,7 @@ class DctCodec:
         # (48, 768) and (768, 48): latents from pixels of a block, and back, normalisation included.
         self._analysis = torch.from_numpy(np.stack(rows) / self.std[:, None]).float()
         self._synthesis = torch.from_numpy(np.stack(columns, axis=1) * self.std).float()
+        self.channel_gain = tuple(self._synthesis.double().square().mean(dim=0).sqrt().tolist())
         self._offset = torch.from_numpy(self.mean / self.std).float()
         self._colour = torch.from_numpy(
             from_ycbcr * self.std[self._dc_channels] / BLOCK

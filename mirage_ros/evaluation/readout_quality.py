@@ -115,7 +115,7 @@ def measure(
 
     image_bytes = sum(frame.image.nbytes for frame in sources)
     ways: list[tuple[str, Callable[[RgbdFrame], tuple[Picture, Mask]], int, int]] = [
-        ("latent memory", remembered, memory.token_count, memory.nbytes),
+        ("latent memory", remembered, memory.count, memory.nbytes),
         ("nearest source frame", nearest_source, len(sources), image_bytes),
         ("RGB point cloud", points, cloud.point_count, cloud.nbytes),
         ("codec on true frame", truth_through_codec, 0, 0),

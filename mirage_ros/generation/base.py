@@ -55,9 +55,16 @@ class GeneratedChunk:
 
 
 class Generator(Protocol):
-    """Turns a condition into a chunk."""
+    """Turns a condition into a chunk.
+
+    Attributes:
+        name: identifies it in messages.
+        invents: whether its chunks show what is not remembered; if so, they are written to the
+            rollout's branch of the memory.
+    """
 
     name: str
+    invents: bool
 
     def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
         """Latents and depth for the whole chunk.

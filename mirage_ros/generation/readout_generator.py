@@ -22,6 +22,7 @@ class ReadoutGenerator:
     """
 
     name = "readout"
+    invents = False
 
     def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
         """Latents and depth of the chunk; frame 0 is the overlap exactly, where there is one.

@@ -1,17 +1,31 @@
 """Latent spatial memory: what cameras saw, as tokens in 3D."""
 
 from mirage_ros.memory.backprojection import CellDepthConfig
-from mirage_ros.memory.base import Readout, SpatialMemory
+from mirage_ros.memory.base import (
+    MemoryBranch,
+    MemoryCloud,
+    MemoryUpdate,
+    ReadableMemory,
+    Readout,
+    SpatialMemory,
+)
+from mirage_ros.memory.bounds import BoundsConfig
 from mirage_ros.memory.latent_memory import LatentMemory, LatentMemoryConfig
-from mirage_ros.memory.readout import ReadoutConfig
-from mirage_ros.memory.tokens import IMAGINED, OBSERVED, TokenCloud
+from mirage_ros.memory.readout_config import ReadoutConfig
+from mirage_ros.memory.token_store import IMAGINED, OBSERVED
+from mirage_ros.memory.tokens import TokenCloud
 
 __all__ = [
     "IMAGINED",
     "OBSERVED",
+    "BoundsConfig",
     "CellDepthConfig",
     "LatentMemory",
     "LatentMemoryConfig",
+    "MemoryBranch",
+    "MemoryCloud",
+    "MemoryUpdate",
+    "ReadableMemory",
     "Readout",
     "ReadoutConfig",
     "SpatialMemory",

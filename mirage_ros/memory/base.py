@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from torch import Tensor
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 
+Poses = Sequence[NDArray[np.float64]] | NDArray[np.float64]  # (T, 4, 4)
+
 
 @dataclass(frozen=True)
 class Readout:
@@ -20,45 +23,149 @@ class Readout:
 
     Attributes:
         latents: (T, C, h, w) float32; zero where not covered.
-        coverage: (T, h, w) bool; True where a remembered token was read.
-        depth: (T, h, w) float32 z-depth in metres of that token in the target view; 0 where not
+        coverage: (T, h, w) bool; True where anything was read, observed or imagined.
+        depth: (T, h, w) float32 z-depth in metres of what was read in the target view; 0 where not
             covered.
+        observed: (T, h, w) bool; True where a sensor saw what was read. Imagined content never
+            counts, so this is what may be called remembered.
     """
 
     latents: Tensor
     coverage: Tensor
     depth: Tensor
+    observed: Tensor
 
 
-class SpatialMemory(Protocol):
-    """Stores what cameras saw and reads it out for other cameras."""
+@dataclass(frozen=True)
+class MemoryUpdate:
+    """What became of a view that was stored; elements are tokens or points.
+
+    Attributes:
+        added: stored beside what was there.
+        refreshed: stored in the place of older ones.
+        confirmed: dropped because the memory already showed the same.
+        evicted: forgotten to stay within bounds.
+    """
+
+    added: int = 0
+    refreshed: int = 0
+    confirmed: int = 0
+    evicted: int = 0
+
+    def __add__(self, other: MemoryUpdate) -> MemoryUpdate:
+        return MemoryUpdate(
+            self.added + other.added,
+            self.refreshed + other.refreshed,
+            self.confirmed + other.confirmed,
+            self.evicted + other.evicted,
+        )
+
+
+@dataclass(frozen=True)
+class MemoryCloud:
+    """The elements of a memory as plain arrays, for displays and messages.
+
+    Attributes:
+        positions: (N, 3) float32, world frame, metres.
+        colours: (N, 3) uint8 RGB.
+        confidence: (N,) float32 in [0, 1].
+        stamps_ns: (N,) int64, when each was seen.
+        observed: (N,) bool; False = imagined.
+        features: (N, C) float32 latents, or None where not asked for or there are none.
+    """
+
+    positions: NDArray[np.float32]
+    colours: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+    stamps_ns: NDArray[np.int64]
+    observed: NDArray[np.bool_]
+    features: NDArray[np.float32] | None
+
+
+class ReadableMemory(Protocol):
+    """Can be read for any camera; a rollout writes what it imagines into a branch of it."""
 
     @property
-    def token_count(self) -> int:
-        """Number of tokens held."""
+    def count(self) -> int:
+        """Number of elements (tokens or points) held here."""
         ...
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stored tokens, all fields."""
+        """Bytes of what is held here."""
         ...
 
-    def observe(self, frame: RgbdFrame) -> int:
-        """Store a sensor frame (with depth, size a multiple of the stride); tokens added.
+    def read(
+        self,
+        camera: PinholeCamera,  # pixel camera, one for all views
+        T_world_camera: Poses,  # (T, 4, 4)
+    ) -> Readout:
+        """What is remembered of T views of one camera, in one batched pass."""
+        ...
+
+    def branch(self) -> MemoryBranch:
+        """A memory that begins as this one is now, for imagined content; cheap until written to."""
+        ...
+
+
+class MemoryBranch(ReadableMemory, Protocol):
+    """A copy-on-write memory of one rollout: dropping it leaves no trace."""
+
+    def write(
+        self,
+        latents: Tensor,  # (T, C, h, w) float32
+        depth: Tensor,  # (T, h, w) float32 z-depth in metres, 0 = unknown
+        camera: PinholeCamera,  # pixel camera
+        T_world_camera: Poses,  # (T, 4, 4)
+        stamp_ns: int,
+    ) -> MemoryUpdate:
+        """Store imagined views, where nothing observed is known."""
+        ...
+
+
+class SpatialMemory(ReadableMemory, Protocol):
+    """Stores what cameras saw and reads it out for other cameras."""
+
+    def observe(self, frame: RgbdFrame) -> MemoryUpdate:
+        """Store a sensor frame (with depth, size a multiple of the stride).
 
         Raises:
             FrameError: the frame carries no depth.
         """
         ...
 
-    def read(
-        self,
-        camera: PinholeCamera,  # pixel camera, one for all views
-        T_world_camera: Sequence[NDArray[np.float64]] | NDArray[np.float64],  # (T, 4, 4)
-    ) -> Readout:
-        """What is remembered of T views of one camera, in one batched pass."""
+    def commit(self, branch: MemoryBranch) -> MemoryUpdate:
+        """Keep what a branch of this memory imagined, marked as imagined.
+
+        Nothing observed is overwritten, and what was observed since stays in front.
+
+        Raises:
+            MemoryFormatError: the branch is another kind of memory's.
+        """
+        ...
+
+    def cloud(self, *, with_features: bool = False) -> MemoryCloud:
+        """A snapshot of everything held."""
         ...
 
     def clear(self) -> None:
         """Forget everything."""
+        ...
+
+    def save(self, path: Path, frame_id: str) -> None:
+        """Write everything to a file, which is whole or not there at any moment.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        ...
+
+    def load(self, path: Path, frame_id: str | None = None) -> dict[str, str]:
+        """Hold what a file holds instead of what is held; the file's header.
+
+        Raises:
+            MemoryFormatError: the file does not fit this memory, or is in another frame than
+                ``frame_id``; nothing has changed then.
+            OSError: it cannot be read.
+        """
         ...

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from mirage_ros.codec.base import Codec
-from mirage_ros.errors import ConfigurationError, FrameError
+from mirage_ros.errors import ConfigurationError, FrameError, MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
-from mirage_ros.memory.backprojection import (
-    CellDepthConfig,
-    back_project,
-    cell_depth,
-    surface_normals,
+from mirage_ros.memory import layers
+from mirage_ros.memory.backprojection import CellDepthConfig, cell_depth
+from mirage_ros.memory.base import MemoryBranch, MemoryCloud, MemoryUpdate, Poses, Readout
+from mirage_ros.memory.bounds import BoundsConfig, Verdict, in_view, judge, surplus
+from mirage_ros.memory.features import FeatureFormat
+from mirage_ros.memory.latent_branch import LatentBranch
+from mirage_ros.memory.latent_file import KIND, load_latent, save_latent
+from mirage_ros.memory.layers import Layers
+from mirage_ros.memory.likeness import alike_tokens
+from mirage_ros.memory.readout import Selection
+from mirage_ros.memory.readout_config import ReadoutConfig
+from mirage_ros.memory.token_store import (
+    IMAGINED,
+    OBSERVED,
+    RUN,
+    TokenArrays,
+    TokenStore,
 )
-from mirage_ros.memory.base import Readout
-from mirage_ros.memory.readout import ReadoutConfig, select_tokens
-from mirage_ros.memory.tokens import NORMAL_SCALE, OBSERVED, TokenBuffer, TokenCloud
+from mirage_ros.memory.tokens import TokenCloud, token_cloud
+from mirage_ros.memory.view_tokens import View, ViewTokens, cell_contrast, tokens_of_view
 
 #: Shifts of the cell grid to the right and down, in half cells, by the number of grids.
 _GRID_SHIFTS = {
@@ -31,6 +41,11 @@ _GRID_SHIFTS = {
     2: ((0, 0), (1, 1)),
     4: ((0, 0), (1, 1), (1, 0), (0, 1)),
 }
+#: The clock of updates has to fit 16 bits: at this time it is set back by half.
+_CLOCK_LIMIT = 32_000
+#: Voxels are looked through when there are more tokens by this factor than after the last time, and
+#: more than this many.
+_GROWTH, _FIRST_LOOK = 1.25, 10_000
 
 
 @dataclass(frozen=True)
@@ -40,9 +55,11 @@ class LatentMemoryConfig:
     Attributes:
         cell_depth: how depth is brought to the latent grid.
         readout: weights and limits of the readout.
+        bounds: when a view is news, and how much is kept.
+        features: how latents are stored, one of :data:`mirage_ros.memory.features.FORMATS`.
         grids: cell grids a frame is encoded on: 1, or 2 (another one, half a cell to the right and
             down), or 4 (also half a cell to the right, and down). More grids find a token closer to
-            a target cell's centre, at so many times the tokens and the encoding.
+            a target cell's centre, at up to so many times the tokens and the encoding.
 
     Raises:
         ConfigurationError: ``grids`` is none of these.
@@ -50,6 +67,8 @@ class LatentMemoryConfig:
 
     cell_depth: CellDepthConfig = field(default_factory=CellDepthConfig)
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    bounds: BoundsConfig = field(default_factory=BoundsConfig)
+    features: str = "compact"
     grids: int = 1
 
     def __post_init__(self) -> None:
@@ -60,7 +79,7 @@ class LatentMemoryConfig:
 
 
 class LatentMemory:
-    """Tokens of every keyframe; implements :class:`mirage_ros.memory.base.SpatialMemory`.
+    """Tokens of keyframes; implements :class:`mirage_ros.memory.base.SpatialMemory`.
 
     Not safe for use from several threads at once: its owner serialises the calls.
 
@@ -68,7 +87,10 @@ class LatentMemory:
         codec: makes the latents that are stored.
         config: how to store and read.
         device: where tokens live.
+        features: how latents are stored.
     """
+
+    kind = KIND
 
     def __init__(
         self,
@@ -79,31 +101,61 @@ class LatentMemory:
         self.codec = codec
         self.config = config or LatentMemoryConfig()
         self.device = torch.device(device)
-        self._buffer = TokenBuffer(codec.channels, self.device)
-        self._keyframes = 0
+        self.features = FeatureFormat(self.config.features, codec.channel_gain)
+        self._gain = torch.tensor(codec.channel_gain, device=self.device)
+        self._exact_depth = self.config.features == "float32"
+        self._observed = self.new_store()
+        self._imagined = self.new_store()
+        self._clock = 0
+        self._look_at = _FIRST_LOOK
 
     @property
-    def token_count(self) -> int:
+    def count(self) -> int:
         """Number of tokens held."""
-        return self._buffer.count
+        return self._observed.count + self._imagined.count
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the stored tokens, all fields."""
-        return self._buffer.tokens.nbytes
+        """Bytes of the tokens, the bounding boxes of their runs and the keyframe table."""
+        return self._observed.nbytes + self._imagined.nbytes
+
+    def new_store(self) -> TokenStore:
+        """An empty store of the kind that this memory keeps tokens in."""
+        return TokenStore(self.features.width, self._exact_depth, self.device)
 
     def tokens(self) -> TokenCloud:
-        """A snapshot of the tokens, safe to keep and to hand to another thread."""
-        return TokenCloud.concatenate([self._buffer.tokens])
+        """A decoded copy of all tokens, safe to keep and to hand to another thread."""
+        return TokenCloud.concatenate(
+            [
+                token_cloud(self._observed, self.features, OBSERVED),
+                token_cloud(self._imagined, self.features, IMAGINED),
+            ]
+        )
+
+    def cloud(self, *, with_features: bool = False) -> MemoryCloud:
+        """A snapshot of everything held."""
+        tokens = self.tokens()
+        features = tokens.features.float()
+        colours = self.codec.mean_colour(features) * 255.0
+        return MemoryCloud(
+            positions=tokens.position.cpu().numpy(),
+            colours=colours.round().byte().cpu().numpy(),
+            confidence=tokens.confidence.cpu().numpy(),
+            stamps_ns=tokens.stamp_ns.cpu().numpy(),
+            observed=tokens.provenance.bool().cpu().numpy(),
+            features=features.cpu().numpy() if with_features else None,
+        )
 
     def clear(self) -> None:
         """Forget everything."""
-        self._buffer.clear()
-        self._keyframes = 0
+        self._observed.clear()
+        self._imagined.clear()
+        self._clock = 0
+        self._look_at = _FIRST_LOOK
 
     @torch.no_grad()
-    def observe(self, frame: RgbdFrame) -> int:
-        """Store a sensor frame, encoded as a single image; number of tokens added.
+    def observe(self, frame: RgbdFrame) -> MemoryUpdate:
+        """Store a sensor frame, encoded as a single image.
 
         Raises:
             FrameError: the frame carries no depth.
@@ -112,28 +164,39 @@ class LatentMemory:
         if frame.depth is None:
             raise FrameError("a frame to remember must carry depth. Got none")
         image = torch.from_numpy(frame.image).to(self.device).permute(2, 0, 1)[None].float() / 255.0
-        depth = torch.from_numpy(frame.depth).to(self.device)
+        depth_map = torch.from_numpy(frame.depth).to(self.device)
         stride = self.codec.spatial_stride
-        clouds = []
+        focal = float(np.sqrt(frame.camera.fx * frame.camera.fy))
+        update = MemoryUpdate()
         for right, down in _GRID_SHIFTS[self.config.grids]:
             # Half a cell is lost at either border, so that every cell lies inside the image.
             left, top = right * stride // 2, down * stride // 2
             width, height = frame.camera.width - 2 * left, frame.camera.height - 2 * top
-            if width > 0 and height > 0:
-                window = (slice(top, top + height), slice(left, left + width))
-                camera = frame.camera.cropped(left, top, width, height)
-                latents = self.codec.encode(image[..., window[0], window[1]])[0]
-                clouds.append(self._tokens_of(frame, camera, latents, depth[window]))
-        cloud = TokenCloud.concatenate(clouds)
-        self._buffer.append(cloud)
-        self._keyframes += 1
-        return len(cloud)
+            if width <= 0 or height <= 0:
+                continue
+            window = (slice(top, top + height), slice(left, left + width))
+            camera = frame.camera.cropped(left, top, width, height)
+            part = image[..., window[0], window[1]]
+            latents = self.codec.encode(part)[0]
+            depth, share = cell_depth(depth_map[window], stride, self.config.cell_depth)
+            view = View(
+                latents=latents,
+                depth=depth,
+                share=share,
+                contrast=cell_contrast(part, stride),
+                grid=camera.latent(stride),
+                focal=focal,
+                T_world_camera=frame.T_world_camera,
+                stamp_ns=frame.stamp_ns,
+            )
+            update += self._observe_view(view)
+        return update
 
     @torch.no_grad()
     def read(
         self,
         camera: PinholeCamera,
-        T_world_camera: Sequence[NDArray[np.float64]] | NDArray[np.float64],  # (T, 4, 4)
+        T_world_camera: Poses,  # (T, 4, 4)
     ) -> Readout:
         """What is remembered of T views of one camera, in one batched pass.
 
@@ -141,54 +204,192 @@ class LatentMemory:
             CameraError: the camera's size is not a multiple of the codec's stride.
             PoseError: a pose is not rigid.
         """
+        return self.read_layers(
+            Layers((self._observed,), (self._imagined,)), camera, T_world_camera
+        )
+
+    def read_layers(self, what: Layers, camera: PinholeCamera, T_world_camera: Poses) -> Readout:
+        """:meth:`read` for other sets of tokens than this memory's."""
         stride = self.codec.spatial_stride
-        latent_camera = camera.latent(stride)
         poses = [validate_pose(pose, "T_world_camera") for pose in T_world_camera]
-        tokens = self._buffer.tokens
-        selection = select_tokens(
-            tokens,
-            latent_camera,
+        return layers.read(
+            what,
+            self.features,
+            camera.latent(stride),
             stride,
             np.array(poses).reshape(-1, 4, 4),
             self.config.readout,
         )
-        coverage = selection.index >= 0
-        latents = torch.zeros(
-            (*coverage.shape, self.codec.channels), dtype=torch.float32, device=self.device
-        )
-        latents[coverage] = tokens.features[selection.index[coverage]].float()
-        return Readout(latents.permute(0, 3, 1, 2).contiguous(), coverage, selection.depth)
 
-    def _tokens_of(
-        self,
-        frame: RgbdFrame,
-        camera: PinholeCamera,  # of the part of the frame that is stored
-        latents: Tensor,  # (C, h, w) of that part
-        depth_map: Tensor,  # (H, W) of that part
-    ) -> TokenCloud:
-        """The tokens of the cells of one grid."""
+    def branch(self) -> LatentBranch:
+        """A memory that begins as this one is now, for imagined content; cheap until written to."""
+        return LatentBranch(self, (self._observed.snapshot(),), (self._imagined.snapshot(),))
+
+    @torch.no_grad()
+    def commit(self, branch: MemoryBranch) -> MemoryUpdate:
+        """Keep what a branch of this memory imagined, marked as imagined.
+
+        Raises:
+            MemoryFormatError: the branch is another memory's.
+        """
+        if not isinstance(branch, LatentBranch) or branch.memory is not self:
+            raise MemoryFormatError(
+                "a branch to commit must come from this memory. Got another memory's"
+            )
+        update = MemoryUpdate()
+        for view in branch.views():
+            update += self.imagine_view(view, self._imagined, Layers((self._observed,), ()))
+        return update
+
+    def save(self, path: Path, frame_id: str) -> None:
+        """Write everything to a file, which is whole or not there at any moment.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        save_latent(path, frame_id, self.codec, self.features, self._stores(), self._clock)
+
+    def load(self, path: Path, frame_id: str | None = None) -> dict[str, str]:
+        """Hold what a file holds instead of what is held; the file's header.
+
+        Raises:
+            MemoryFormatError: the file does not fit this memory, or is in another frame than
+                ``frame_id``; nothing has changed then.
+            OSError: it cannot be read.
+        """
+        content = load_latent(path, frame_id, self.codec, self.features, self._stores())
+        for name, store in self._stores().items():
+            store.assign(*content.stores[name])
+        self._clock = content.clock
+        self._look_at = _FIRST_LOOK
+        self._stay_within_bounds(None)
+        return content.header
+
+    def imagine_view(self, view: View, into: TokenStore, known: Layers) -> MemoryUpdate:
+        """Store an imagined view in ``into``, except where ``known`` has something already."""
+        free = torch.ones_like(view.depth, dtype=torch.bool)
+        for parts in (known.observed, known.imagined):
+            if any(part.count for part in parts):
+                free &= self._select(parts, view).index[0] < 0
+        update = self._store(view.only(free), into)
+        excess = into.count - self.config.bounds.capacity
+        if excess > 0:
+            into.keep(torch.arange(excess, into.count, device=self.device))
+        return update + MemoryUpdate(evicted=max(excess, 0))
+
+    def _stores(self) -> dict[str, TokenStore]:
+        return {"observed": self._observed, "imagined": self._imagined}
+
+    def _observe_view(self, view: View) -> MemoryUpdate:
+        self._clock += 1
+        if self._clock > _CLOCK_LIMIT:
+            self._clock -= _CLOCK_LIMIT // 2
+            for store in self._stores().values():
+                store.set_clock_back(_CLOCK_LIMIT // 2)
+        update = self._store(view, self._observed)
+        evicted = self._drop_contradicted(view) + self._stay_within_bounds(view)
+        return update + MemoryUpdate(evicted=evicted)
+
+    def _select(self, parts: Sequence[TokenArrays], view: View) -> Selection:
+        pose = view.T_world_camera[None]
         stride = self.codec.spatial_stride
-        depth, share = cell_depth(depth_map, stride, self.config.cell_depth)
-        known = depth > 0.0
-        points = back_project(depth, camera.latent(stride), frame.T_world_camera)
-        origin = torch.from_numpy(frame.T_world_camera[:3, 3].astype(np.float32)).to(self.device)
-        normal = surface_normals(points, depth, origin)[known]
-        position = points[known]
-        count = position.shape[0]
-        ray = position - origin
-        focal = float(np.sqrt(frame.camera.fx * frame.camera.fy))
+        return layers.select(parts, view.grid, stride, pose, self.config.readout)
 
-        def constant(value: float, dtype: torch.dtype) -> Tensor:
-            return torch.full((count,), value, dtype=dtype, device=self.device)
-
-        return TokenCloud(
-            position=position,
-            features=latents.permute(1, 2, 0)[known].half(),
-            footprint=depth[known] / focal,
-            view=ray / ray.norm(dim=1, keepdim=True),
-            normal=(normal * NORMAL_SCALE).round().to(torch.int8),
-            stamp_ns=constant(frame.stamp_ns, torch.int64),
-            provenance=constant(OBSERVED, torch.uint8),
-            confidence=share[known],
-            keyframe=constant(self._keyframes, torch.int32),
+    def _store(self, view: View, store: TokenStore) -> MemoryUpdate:
+        """Store a view's tokens as far as ``store`` does not show the same already."""
+        batch = tokens_of_view(view, self.features, self._exact_depth)
+        if len(batch.tokens) == 0:
+            return MemoryUpdate()
+        if self.config.bounds.merge and store.count:
+            verdict = self._judge(batch, view, store)
+        else:
+            verdict = Verdict.all_news(batch.cell)
+        store.touch(verdict.old[verdict.confirming], self._clock)
+        if bool((verdict.appended | verdict.replacing).any()):
+            row = store.add_keyframe(
+                view.T_world_camera, view.grid, view.focal, view.stamp_ns, self._clock
+            )
+            tokens = batch.entered(row, self._clock)
+            store.replace(verdict.old[verdict.replacing], tokens.select(verdict.replacing))
+            store.append(tokens.select(verdict.appended))
+        return MemoryUpdate(
+            int(verdict.appended.sum()),
+            int(verdict.replacing.sum()),
+            int(verdict.confirming.sum()),
         )
+
+    def _judge(self, batch: ViewTokens, view: View, store: TokenStore) -> Verdict:
+        bounds, stride = self.config.bounds, self.codec.spatial_stride
+        selection = self._select((store,), view)
+        old = selection.index.flatten()[batch.cell]
+        slots = old.clamp(min=0)
+        shown = self.features.unpack(store.tokens.features[slots])
+        verdict = judge(
+            old,
+            selection.depth.flatten()[batch.cell],
+            selection.fit.flatten()[batch.cell],
+            ((shown - batch.latents) * self._gain).square().sum(dim=1),
+            bounds.allowed_error(view.contrast.flatten()[batch.cell]),
+            batch.depth,
+            batch.footprint / store.geometry(slots).footprint,
+            bounds,
+        )
+        before = self._clock - bounds.revisit_after
+        if store.visited(
+            view.T_world_camera, bounds.revisit_distance, bounds.revisit_angle, before
+        ):
+            readout = self.config.readout
+            alike = alike_tokens(store, self.features, self._gain, view, stride, readout, bounds)
+            verdict = verdict.unless_alike(alike.flatten()[batch.cell])
+        return verdict
+
+    def _drop_contradicted(self, view: View) -> int:
+        """Forget imagined tokens where a sensor now sees their surface or through it."""
+        store = self._imagined
+        if store.count == 0:
+            return 0
+        selection = self._select((store,), view)
+        limit = view.depth * (1.0 + self.config.bounds.same_surface)
+        refuted = (selection.index[0] >= 0) & (view.depth > 0.0) & (selection.depth[0] <= limit)
+        gone = torch.zeros(store.count, dtype=torch.bool, device=self.device)
+        gone[selection.index[0][refuted]] = True
+        if bool(gone.any()):
+            store.keep((~gone).nonzero()[:, 0])
+        return int(gone.sum())
+
+    def _stay_within_bounds(self, view: View | None) -> int:
+        """Forget what is too much; ``view`` is what the robot sees now."""
+        bounds, store = self.config.bounds, self._observed
+        excess = self.count - bounds.capacity
+        # Refreshing leaves keyframes without tokens behind.
+        if len(store.stamps_ns) > _FIRST_LOOK // RUN + store.count // RUN:
+            store.keep(torch.arange(store.count, device=self.device))
+        if excess <= 0 and (not bounds.merge or store.count < self._look_at):
+            return 0
+        evicted = 0
+        if excess > 0 and self._imagined.count:
+            # What was only imagined goes first, the oldest before the others.
+            evicted = min(excess, self._imagined.count)
+            left = torch.arange(evicted, self._imagined.count, device=self.device)
+            self._imagined.keep(left)
+        geometry = store.geometry(slice(None))
+        protected = torch.zeros(store.count, device=self.device)
+        robot = torch.zeros(3, device=self.device)
+        if view is not None:
+            robot = torch.from_numpy(view.T_world_camera[:3, 3].astype(np.float32)).to(self.device)
+            selection = self._select((store,), view)
+            protected = in_view(geometry.position, view, selection, self.config.readout.depth_band)
+        gone = surplus(
+            store.tokens,
+            geometry,
+            self.codec.spatial_stride,
+            robot,
+            self._clock,
+            protected,
+            bounds.capacity - self._imagined.count,
+            bounds,
+        )
+        if bool(gone.any()):
+            store.keep((~gone).nonzero()[:, 0])
+        self._look_at = max(_FIRST_LOOK, int(store.count * _GROWTH))
+        return evicted + int(gone.sum())

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.memory.readout import FIT_LIMIT, FIT_STEPS, ReadoutConfig
-from mirage_ros.memory.tokens import NORMAL_SCALE, TokenCloud
+from mirage_ros.memory.readout_config import FIT_LIMIT, FIT_STEPS, ReadoutConfig
+from mirage_ros.memory.token_store import NORMAL_SCALE
+from mirage_ros.memory.tokens import TokenCloud
 
 _Float = np.float32
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,28 +22,8 @@ from mirage_ros.nodes.statistics import StageTimer
 
 if TYPE_CHECKING:
     from mirage_ros.geometry import PinholeCamera
+    from mirage_ros.memory import MemoryCloud
     from mirage_ros.world_model import PredictedView, WorldModel
-
-
-@dataclass(frozen=True)
-class CloudSnapshot:
-    """Plain arrays of the memory's tokens, for messages.
-
-    Attributes:
-        positions: (N, 3) float32, world frame, metres.
-        colours: (N, 3) uint8 RGB.
-        confidence: (N,) float32.
-        stamps_ns: (N,) int64.
-        observed: (N,) bool; False = imagined.
-        features: (N, C) float32, or None where not asked for.
-    """
-
-    positions: NDArray[np.float32]
-    colours: NDArray[np.uint8]
-    confidence: NDArray[np.float32]
-    stamps_ns: NDArray[np.int64]
-    observed: NDArray[np.bool_]
-    features: NDArray[np.float32] | None
 
 
 class Engine:
@@ -70,7 +49,7 @@ class Engine:
         with self._timer.measure("convert"):
             frame = self._convert(paired)
         with self._timer.measure("observe"):
-            return self.model.observe(frame).tokens_added
+            return self.model.observe(frame).update.added
 
     def imagine(
         self,
@@ -93,19 +72,9 @@ class Engine:
                 return
             yield view
 
-    def cloud(self, *, with_features: bool) -> CloudSnapshot:
-        """The memory's tokens as plain arrays."""
-        tokens = self.model.memory.tokens()
-        features = tokens.features.float()
-        colours = self.model.codec.mean_colour(features) * 255.0
-        return CloudSnapshot(
-            positions=tokens.position.cpu().numpy(),
-            colours=colours.round().byte().cpu().numpy(),
-            confidence=tokens.confidence.cpu().numpy(),
-            stamps_ns=tokens.stamp_ns.cpu().numpy(),
-            observed=tokens.provenance.bool().cpu().numpy(),
-            features=features.cpu().numpy() if with_features else None,
-        )
+    def cloud(self, *, with_features: bool) -> MemoryCloud:
+        """What is in memory, as plain arrays."""
+        return self.model.memory.cloud(with_features=with_features)
 
     def _convert(self, paired: PairedFrame) -> RgbdFrame:
         if isinstance(paired.image, CompressedImage):

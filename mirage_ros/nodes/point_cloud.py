@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
-from mirage_ros.nodes.engine import CloudSnapshot
+if TYPE_CHECKING:
+    from mirage_ros.memory import MemoryCloud
 
 #: One token: colour packed the way RViz reads it, age in seconds, observed 1 or imagined 0. The
 #: padding keeps every point, and so every float, aligned to 4 bytes.
@@ -32,7 +33,7 @@ def pack_rgb(colours: NDArray[np.uint8]) -> NDArray[np.float32]:  # (N, 3) -> (N
     return np.asarray(packed, dtype=np.uint32).view(np.float32)
 
 
-def token_cloud(snapshot: CloudSnapshot, header: Header, now_ns: int) -> PointCloud2:
+def token_cloud(snapshot: MemoryCloud, header: Header, now_ns: int) -> PointCloud2:
     """X y z rgb confidence age observed, one point a token."""
     points = np.zeros(len(snapshot.positions), dtype=TOKEN_DTYPE)
     for axis, name in enumerate("xyz"):
@@ -48,7 +49,7 @@ def token_cloud(snapshot: CloudSnapshot, header: Header, now_ns: int) -> PointCl
     return _cloud(points, fields, TOKEN_DTYPE.itemsize, header)
 
 
-def feature_cloud(snapshot: CloudSnapshot, header: Header) -> PointCloud2:
+def feature_cloud(snapshot: MemoryCloud, header: Header) -> PointCloud2:
     """X y z and the field ``latent`` of C floats, one point a token.
 
     Raises:

@@ -12,6 +12,7 @@ from mirage_ros.evaluation.datasets import open_dataset
 from mirage_ros.evaluation.point_cloud_baseline import PointCloudBaseline
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.memory import LatentMemoryConfig
 
 CAMERA = PinholeCamera(96, 64, 80.0, 80.0, 48.5, 32.5)
 SEQUENCE = Path(
@@ -73,7 +74,8 @@ def test_the_point_cloud_sees_nothing_behind_it() -> None:
 
 def test_reading_what_was_remembered_equals_the_codec() -> None:
     frames = [wall(0.0)]
-    memory, nearest, cloud, codec = readout_quality.measure(frames, frames)
+    exact = LatentMemoryConfig(features="float16")
+    memory, nearest, cloud, codec = readout_quality.measure(frames, frames, config=exact)
     assert memory.covered == nearest.covered == codec.covered == cloud.covered == 1.0
     assert memory.psnr_db == pytest.approx(codec.psnr_db, abs=0.1)
     assert memory.sharpness == pytest.approx(1.0, abs=0.01)

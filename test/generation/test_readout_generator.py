@@ -26,7 +26,7 @@ def condition(overlap: bool = False) -> ChunkCondition:
     latents = latents * coverage[:, None]
     depth = (torch.rand(T, H, W, generator=generator) * 5 + 0.5) * coverage
     return ChunkCondition(
-        readout=Readout(latents=latents, coverage=coverage, depth=depth),
+        readout=Readout(latents, coverage, depth, observed=coverage),
         camera=CAMERA,
         T_world_camera=np.stack([np.eye(4)] * T),
         first_latents=torch.full((C, H, W), 0.125) if overlap else None,

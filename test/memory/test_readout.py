@@ -1,11 +1,15 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import exp_twist
-from mirage_ros.memory.readout import ReadoutConfig, select_tokens
+from mirage_ros.memory import readout_dense
+from mirage_ros.memory.readout import ReadoutConfig, Selection, select_tokens
 from mirage_ros.memory.readout_reference import select_tokens_reference
 from mirage_ros.memory.tokens import TokenCloud
 
@@ -24,7 +28,7 @@ def cloud(
     """Tokens whose only feature is their own number; without normals, seen from both sides."""
     count = len(position)
     scaled = np.zeros((count, 3)) if normal is None else np.round(127.0 * normal)
-    tokens = TokenCloud(
+    return TokenCloud(
         position=torch.from_numpy(np.asarray(position, dtype=np.float32)).reshape(count, 3),
         features=torch.arange(count).half()[:, None],
         footprint=torch.from_numpy(np.broadcast_to(footprint, count).astype(np.float32)),
@@ -35,8 +39,6 @@ def cloud(
         confidence=torch.ones(count),
         keyframe=torch.zeros(count, dtype=torch.int32),
     )
-    tokens.validate()
-    return tokens
 
 
 def random_cloud(count: int, seed: int) -> TokenCloud:
@@ -74,6 +76,22 @@ def at_cell(column: float, row: float, depth: float) -> tuple[float, float, floa
     return float(x), float(y), float(z)
 
 
+Select = Callable[[TokenCloud, PinholeCamera, int, np.ndarray, ReadoutConfig], Selection]
+
+
+def select_dense(
+    tokens: TokenCloud,
+    camera: PinholeCamera,
+    stride: int,
+    targets: np.ndarray,
+    config: ReadoutConfig,
+) -> Selection:
+    """What accelerators run, on the CPU."""
+    geometry = (tokens.position, tokens.footprint, tokens.view, tokens.normal)
+    index, depth, steps = readout_dense.select(*geometry, camera, stride, targets, config)
+    return Selection(index, depth, steps.float())
+
+
 @pytest.mark.parametrize("views", [0, 1, 4])
 @pytest.mark.parametrize("count", [0, 1, 2, 150])
 @pytest.mark.parametrize(
@@ -85,9 +103,12 @@ def at_cell(column: float, row: float, depth: float) -> tuple[float, float, floa
     ],
     ids=["default", "narrow", "wide"],
 )
-def test_same_tokens_as_the_reference(views: int, count: int, config: ReadoutConfig) -> None:
+@pytest.mark.parametrize("select", [select_tokens, select_dense], ids=["compiled", "dense"])
+def test_same_tokens_as_the_reference(
+    select: Select, views: int, count: int, config: ReadoutConfig
+) -> None:
     tokens, targets = random_cloud(count, seed=count), poses(views, seed=views)
-    selection = select_tokens(tokens, CAMERA, STRIDE, targets, config)
+    selection = select(tokens, CAMERA, STRIDE, targets, config)
     index, depth = select_tokens_reference(tokens, CAMERA, STRIDE, targets, config)
     np.testing.assert_array_equal(selection.index.numpy(), index)
     np.testing.assert_array_equal(selection.depth.numpy(), depth)
@@ -215,3 +236,46 @@ def test_normals_are_taken_with_a_margin(degrees: float, seen: bool) -> None:
     tokens = cloud(position, 2.0 / FOCAL, directions(position), normal)
     selection = select_tokens(tokens, CAMERA, STRIDE, HERE, ReadoutConfig())
     assert bool((selection.index == 0).any()) is seen
+
+
+def test_fit_is_zero_from_where_a_token_was_seen_and_grows_with_the_change() -> None:
+    point = at_cell(2.5, 2.5, 1.0)
+    aside = exp_twist([0.1, 0.0, 0.0], [0.0, 0.0, 0.0], 1.0)
+    config = ReadoutConfig(offset_weight=0.0)
+    here, there = (
+        select_tokens(ahead(point), CAMERA, STRIDE, pose[None], config)
+        for pose in (np.eye(4), aside)
+    )
+    assert float(here.fit[0, 2, 2]) == pytest.approx(0.0, abs=1e-3)
+    before, after = directions(np.array([point, np.array(point) - aside[:3, 3]]))
+    seen = there.index[0] >= 0
+    assert float(there.fit[0][seen].max()) == pytest.approx(80.0 * (1.0 - before @ after), abs=2e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_threads_do_not_change_the_choice(count: int) -> None:
+    tokens, targets = random_cloud(400, seed=5), poses(3, seed=6)
+    before = torch.get_num_threads()
+    expected, _ = select_tokens_reference(tokens, CAMERA, STRIDE, targets, ReadoutConfig())
+    try:
+        torch.set_num_threads(count)
+        for views in (targets, targets[:1]):
+            selection = select_tokens(tokens, CAMERA, STRIDE, views, ReadoutConfig())
+            np.testing.assert_array_equal(selection.index.numpy(), expected[: len(views)])
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_dense_readout_never_waits_for_the_device() -> None:
+    """Tensors without values: whatever asked for one of them, or for a shape that depends on one,
+    would raise."""
+    real = random_cloud(50, seed=3)
+    with FakeTensorMode() as mode:
+        fake = [
+            mode.from_tensor(tensor)
+            for tensor in (real.position, real.footprint, real.view, real.normal)
+        ]
+        index, depth, _ = readout_dense.select(
+            *fake, CAMERA, STRIDE, poses(2, seed=1), ReadoutConfig()
+        )
+    assert index.shape == depth.shape == (2, CAMERA.height, CAMERA.width)
