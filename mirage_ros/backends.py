@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 #: Backends that can be built.
 BACKENDS: tuple[str, ...] = ("readout",)
 
+#: Memories that can be built in: latent tokens, a coloured point for every pixel ever seen, and
+#: coloured points with the same care for what is known already and for a bound.
+MEMORIES: tuple[str, ...] = ("latent", "rgb", "rgb_fair")
+
 
 def build_world_model(
     backend: str,
@@ -21,6 +25,8 @@ def build_world_model(
     min_depth: float = 0.1,
     max_depth: float = 10.0,
     grids: int = 1,
+    memory: str = "latent",
+    capacity: int = 400_000,
     device: str = "cpu",
     num_threads: int | None = None,
     seed: int = 0,
@@ -33,7 +39,10 @@ def build_world_model(
         generation_height: likewise.
         min_depth: nearer depth counts as unknown, metres.
         max_depth: farther depth counts as unknown, metres.
-        grids: cell grids that a keyframe is encoded on, 1, 2 or 4.
+        grids: cell grids that a keyframe is encoded on, 1, 2 or 4; of no effect on points.
+        memory: one of :data:`MEMORIES`.
+        capacity: tokens (``latent``) or points (``rgb_fair``) held at most, one view's at least;
+            ``rgb`` grows without bound, as published systems do.
         device: torch device.
         num_threads: torch's CPU threads in this process (None: leave them).
         seed: of all randomness.
@@ -43,26 +52,53 @@ def build_world_model(
     """
     if backend not in BACKENDS:
         raise ConfigurationError(f"backend must be one of {', '.join(BACKENDS)}. Got '{backend}'")
+    if memory not in MEMORIES:
+        raise ConfigurationError(f"memory must be one of {', '.join(MEMORIES)}. Got '{memory}'")
+    if capacity < 1:
+        raise ConfigurationError(f"capacity must be at least 1. Got {capacity}")
     import torch
 
     from mirage_ros.codec.dct import DctCodec
     from mirage_ros.generation import ReadoutGenerator
     from mirage_ros.memory.backprojection import CellDepthConfig
+    from mirage_ros.memory.base import SpatialMemory
+    from mirage_ros.memory.bounds import BoundsConfig
     from mirage_ros.memory.latent_memory import LatentMemory, LatentMemoryConfig
+    from mirage_ros.memory.rgb_memory import RgbMemory, RgbMemoryConfig
     from mirage_ros.world_model import WorldModel, WorldModelConfig
 
     config = WorldModelConfig(
         generation_width=generation_width, generation_height=generation_height, seed=seed
     )
-    memory_config = LatentMemoryConfig(
-        CellDepthConfig(min_depth=min_depth, max_depth=max_depth), grids=grids
+    latent_config = LatentMemoryConfig(
+        CellDepthConfig(min_depth=min_depth, max_depth=max_depth),
+        bounds=BoundsConfig(capacity=capacity),
+        grids=grids,
     )
+    points_config = RgbMemoryConfig(
+        policy="voxel" if memory == "rgb_fair" else "append",
+        capacity=capacity if memory == "rgb_fair" else None,
+        min_depth=min_depth,
+        max_depth=max_depth,
+    )
+    codec = DctCodec()
+    pixels = generation_width * generation_height
+    cells = pixels // codec.spatial_stride**2 * grids
+    least = {"latent": cells, "rgb": 1, "rgb_fair": pixels}[memory]
+    if capacity < least:
+        raise ConfigurationError(
+            f"capacity of memory '{memory}' must hold one view of {generation_width}x"
+            f"{generation_height} pixels: at least {least}. Got {capacity}"
+        )
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ConfigurationError(f"device '{device}' cannot be used: {error}") from error
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    codec = DctCodec()
-    memory = LatentMemory(codec, memory_config, device)
-    return WorldModel(codec, memory, ReadoutGenerator(), config)
+    spatial: SpatialMemory
+    if memory == "latent":
+        spatial = LatentMemory(codec, latent_config, device)
+    else:
+        spatial = RgbMemory(codec, points_config, device)
+    return WorldModel(codec, spatial, ReadoutGenerator(), config)

@@ -29,10 +29,9 @@ from mirage_ros.codec import DctCodec
 from mirage_ros.errors import ConfigurationError, MirageError
 from mirage_ros.evaluation.datasets import frame_numbers, load, open_dataset
 from mirage_ros.evaluation.image_metrics import means, psnr, sharpness, ssim
-from mirage_ros.evaluation.point_cloud_baseline import PointCloudBaseline
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.poses import rotation_angle, translation_distance
-from mirage_ros.memory import LatentMemory, LatentMemoryConfig
+from mirage_ros.memory import LatentMemory, LatentMemoryConfig, RgbMemory
 
 #: Metres of translation that count like a radian of rotation when looking for the nearest frame.
 METRES_PER_RADIAN = 1.0
@@ -91,7 +90,7 @@ def measure(
             f"at least one source and one target are needed. Got {len(sources)} and {len(targets)}"
         )
     codec = DctCodec()
-    memory, cloud = LatentMemory(codec, config), PointCloudBaseline()
+    memory, cloud = LatentMemory(codec, config), RgbMemory(codec)
     for frame in progress(sources, "remember"):
         memory.observe(frame)
         cloud.observe(frame)
@@ -111,13 +110,14 @@ def measure(
         return _unit(min(sources, key=lambda s: _distance(s, frame)).image), _everywhere(frame)
 
     def points(frame: RgbdFrame) -> tuple[Picture, Mask]:
-        return cloud.render(frame.camera, frame.T_world_camera)
+        images, hit, _ = cloud.render(frame.camera, frame.T_world_camera[None])
+        return _unit(images[0]), hit[0]
 
     image_bytes = sum(frame.image.nbytes for frame in sources)
     ways: list[tuple[str, Callable[[RgbdFrame], tuple[Picture, Mask]], int, int]] = [
         ("latent memory", remembered, memory.count, memory.nbytes),
         ("nearest source frame", nearest_source, len(sources), image_bytes),
-        ("RGB point cloud", points, cloud.point_count, cloud.nbytes),
+        ("RGB point cloud", points, cloud.count, cloud.nbytes),
         ("codec on true frame", truth_through_codec, 0, 0),
     ]
     references = [truth_through_codec(frame)[0] for frame in targets]

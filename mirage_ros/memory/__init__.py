@@ -1,4 +1,4 @@
-"""Latent spatial memory: what cameras saw, as tokens in 3D."""
+"""Spatial memories: what cameras saw, as latent tokens or as coloured points in 3D."""
 
 from mirage_ros.memory.backprojection import CellDepthConfig
 from mirage_ros.memory.base import (
@@ -12,6 +12,7 @@ from mirage_ros.memory.base import (
 from mirage_ros.memory.bounds import BoundsConfig
 from mirage_ros.memory.latent_memory import LatentMemory, LatentMemoryConfig
 from mirage_ros.memory.readout_config import ReadoutConfig
+from mirage_ros.memory.rgb_memory import RgbMemory, RgbMemoryConfig
 from mirage_ros.memory.token_store import IMAGINED, OBSERVED
 from mirage_ros.memory.tokens import TokenCloud
 
@@ -28,6 +29,8 @@ __all__ = [
     "ReadableMemory",
     "Readout",
     "ReadoutConfig",
+    "RgbMemory",
+    "RgbMemoryConfig",
     "SpatialMemory",
     "TokenCloud",
 ]

@@ -9,7 +9,6 @@ import pytest
 
 from mirage_ros.evaluation import readout_quality
 from mirage_ros.evaluation.datasets import open_dataset
-from mirage_ros.evaluation.point_cloud_baseline import PointCloudBaseline
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory import LatentMemoryConfig
@@ -47,29 +46,6 @@ def write_sequence(directory: Path, offsets: list[float]) -> None:
         cv2.imwrite(f"{stem}.color.png", frame.image[..., ::-1])
         cv2.imwrite(f"{stem}.depth.png", (frame.depth * 1000).astype(np.uint16))
         np.savetxt(f"{stem}.pose.txt", frame.T_world_camera)
-
-
-def test_the_point_cloud_draws_the_nearest_point() -> None:
-    near, far = wall(0.0), wall(0.0)
-    assert near.depth is not None
-    near.depth[:, :48] = 1.0
-    near.image[:, :48] = 255
-    for order in ((near, far), (far, near)):
-        cloud = PointCloudBaseline()
-        for frame in order:
-            cloud.observe(frame)
-        picture, mask = cloud.render(CAMERA, np.eye(4))
-        assert mask.all()
-        assert (picture[:, :48] == 1.0).all()
-        np.testing.assert_allclose(picture[:, 48:], far.image[:, 48:] / 255.0, atol=1e-6)
-    assert cloud.point_count == 2 * 96 * 64
-    assert cloud.nbytes == cloud.point_count * 15
-
-
-def test_the_point_cloud_sees_nothing_behind_it() -> None:
-    cloud = PointCloudBaseline()
-    cloud.observe(wall(0.0))
-    assert not cloud.render(CAMERA, np.diag([-1.0, 1.0, -1.0, 1.0]))[1].any()
 
 
 def test_reading_what_was_remembered_equals_the_codec() -> None:
