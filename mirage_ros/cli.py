@@ -18,6 +18,10 @@ from mirage_ros.errors import ConfigurationError, MirageError
 
 #: Names of subcommands, the modules behind them, and what they do in one line.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "benchmark": (
+        "mirage_ros.evaluation.benchmark_command",
+        "measure what the memories cost and keep, side by side",
+    ),
     "report": (
         "mirage_ros.evaluation.report_command",
         "make one HTML page of results of measurements",
