@@ -28,6 +28,11 @@ def generate_launch_description() -> LaunchDescription:
             description="World model to run; empty: as params_file says",
         ),
         DeclareLaunchArgument(
+            "memory_file",
+            default_value="",
+            description="Saved memory to begin with; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
             "params_file",
             default_value=str(config / "world_model.yaml"),
             description="Parameters of the node; what is not in it keeps its default",
@@ -76,9 +81,10 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
             raise ValueError(f"{name} must be true, false or empty. Got '{value}'")
         if value:
             overrides[name] = value == "true"
-    backend = LaunchConfiguration("backend").perform(context)
-    if backend:
-        overrides["backend"] = backend
+    for name in ("backend", "memory_file"):
+        value = LaunchConfiguration(name).perform(context)
+        if value:
+            overrides[name] = value
     return [
         LifecycleNode(
             package="mirage_ros",

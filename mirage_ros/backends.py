@@ -16,6 +16,9 @@ BACKENDS: tuple[str, ...] = ("readout",)
 #: coloured points with the same care for what is known already and for a bound.
 MEMORIES: tuple[str, ...] = ("latent", "rgb", "rgb_fair")
 
+#: Tokens or points held at most, unless said otherwise.
+CAPACITY = 400_000
+
 
 def build_world_model(
     backend: str,
@@ -26,7 +29,7 @@ def build_world_model(
     max_depth: float = 10.0,
     grids: int = 1,
     memory: str = "latent",
-    capacity: int = 400_000,
+    capacity: int = CAPACITY,
     device: str = "cpu",
     num_threads: int | None = None,
     seed: int = 0,

@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mirage_ros.evaluation.benchmark_command",
         "measure what the memories cost and keep, side by side",
     ),
+    "inspect": (
+        "mirage_ros.evaluation.inspect_command",
+        "say what a memory file holds, and draw it",
+    ),
     "report": (
         "mirage_ros.evaluation.report_command",
         "make one HTML page of results of measurements",

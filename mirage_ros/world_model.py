@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, Generator
 from mirage_ros.geometry import PinholeCamera, exp_twist, validate_pose
 from mirage_ros.memory.base import MemoryBranch, MemoryUpdate, Readout, SpatialMemory
+from mirage_ros.memory.files import read_header, stamp_range
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
@@ -197,6 +199,28 @@ class WorldModel:
         """Forget everything."""
         self.memory.clear()
         self.newest_stamp_ns = None
+
+    def save(self, path: Path, frame_id: str) -> None:
+        """Write the memory to a file; positions are in ``frame_id``.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self.memory.save(path, frame_id)
+
+    def load(self, path: Path, frame_id: str | None = None) -> dict[str, str]:
+        """Remember what a file holds instead of what is remembered; the file's header.
+
+        Raises:
+            MemoryFormatError: the file does not fit the memory, or is in another frame than
+                ``frame_id``; nothing has changed then.
+            OSError: it cannot be read.
+        """
+        # Before the memory changes, since a header that cannot be read refuses the whole file.
+        stamps = stamp_range(path, read_header(path))
+        header = self.memory.load(path, frame_id)
+        self.newest_stamp_ns = stamps[1] if self.token_count else None
+        return header
 
     def warm_up(self) -> None:
         """Run every stage, so that the first real frame does not pay for set-up and compilation.

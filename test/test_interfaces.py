@@ -85,7 +85,7 @@ def test_message_crosses_dds_unchanged(context, message):
 def test_share_directory_holds_what_the_repository_has():
     share = Path(get_package_share_directory("mirage_ros"))
     assert (share / "package.xml").read_text() == (ROOT / "package.xml").read_text()
-    for folder in ("launch", "config", "msg"):
+    for folder in ("launch", "config", "msg", "srv"):
         files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
         files = [path for path in files if "__pycache__" not in path.parts]
         assert files, f"{folder}/ is empty"

@@ -18,10 +18,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mirage_ros.demo.cloud_picture import render_cloud, write_ply
+from mirage_ros.demo.cloud_file import cloud_arrays, write_ply
 from mirage_ros.demo.processes import NodeDiedError, ProcessGroup, ros_arguments
 from mirage_ros.demo.report import horizon_row, table
 from mirage_ros.demo.video import contact_sheet, outcome_panels, write_picture, write_video
+from mirage_ros.evaluation.cloud_picture import render_cloud
 from mirage_ros.evaluation.outcomes import Outcome
 from mirage_ros.nodes.demo_recorder import Recorder, recording
 
@@ -173,7 +174,7 @@ def _write_results(recorder: Recorder, seconds: float, out: Path, source: Source
         write_video(out / "predicted_vs_actual.mp4", panels, rate)
     if recorder.cloud is not None:
         write_ply(out / "latent_cloud.ply", recorder.cloud)
-        write_picture(out / "latent_cloud.png", render_cloud(recorder.cloud))
+        write_picture(out / "latent_cloud.png", render_cloud(*cloud_arrays(recorder.cloud)))
     print(table(figures))
     print(f"\nresults in {out}: " + ", ".join(sorted(p.name for p in out.iterdir() if p.is_file())))
 

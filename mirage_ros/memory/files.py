@@ -23,6 +23,9 @@ from mirage_ros.errors import MemoryFormatError
 FORMAT = "mirage_ros/memory"
 VERSION = "1"
 
+#: What the 32-bit seconds of a ROS stamp can hold.
+_LAST_STAMP_NS = 2**31 * 10**9 - 1
+
 
 def write_memory(
     path: Path,
@@ -75,6 +78,25 @@ def read_header(path: Path) -> dict[str, str]:
         return _checked(path, dict(file.metadata() or {}), {})
 
 
+def stamp_range(path: Path, header: Mapping[str, str]) -> tuple[int, int]:
+    """First and last stamp that a header states, nanoseconds; zeros for an empty memory.
+
+    Raises:
+        MemoryFormatError: it states none.
+    """
+    try:
+        first, last = int(header["first_stamp_ns"]), int(header["last_stamp_ns"])
+    except (KeyError, ValueError) as error:
+        raise MemoryFormatError(
+            f"{path}: expected a first and a last stamp. Got {error}"
+        ) from error
+    if not 0 <= first <= last <= _LAST_STAMP_NS:
+        raise MemoryFormatError(
+            f"{path}: expected stamps in order, from 0 to {_LAST_STAMP_NS}. Got {first} to {last}"
+        )
+    return first, last
+
+
 def read_memory(
     path: Path,
     expected: Mapping[str, str],
@@ -99,6 +121,9 @@ def _opened(path: Path):  # type: ignore[no-untyped-def]
         raise IsADirectoryError(f"{path} is a directory, expected a memory file")
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_file():
+        # A pipe would be waited for, for ever.
+        raise MemoryFormatError(f"{path} is no regular file, expected a memory file")
     try:
         file = safe_open(path, framework="pt")
     except SafetensorError as error:

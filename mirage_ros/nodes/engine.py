@@ -22,7 +22,7 @@ from mirage_ros.nodes.statistics import StageTimer
 
 if TYPE_CHECKING:
     from mirage_ros.geometry import PinholeCamera
-    from mirage_ros.memory import MemoryCloud
+    from mirage_ros.memory import MemoryCloud, MemoryUpdate
     from mirage_ros.world_model import PredictedView, WorldModel
 
 
@@ -40,8 +40,8 @@ class Engine:
         self._calibration = calibration
         self._timer = timer
 
-    def store(self, paired: PairedFrame) -> int:
-        """Convert a paired frame and let the model observe it; tokens added.
+    def store(self, paired: PairedFrame) -> MemoryUpdate:
+        """Convert a paired frame and let the model observe it; what the memory did with it.
 
         Raises:
             MirageError: image, depth or calibration cannot be used.
@@ -49,7 +49,7 @@ class Engine:
         with self._timer.measure("convert"):
             frame = self._convert(paired)
         with self._timer.measure("observe"):
-            return self.model.observe(frame).update.added
+            return self.model.observe(frame).update
 
     def imagine(
         self,

@@ -141,7 +141,9 @@ class ParameterTable:
             self._node.declare_parameter(spec.name, value, spec.descriptor())
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             self._node.declare_parameter(spec.name, value, spec.descriptor(), ignore_override=True)
-            self._rejected[spec.name] = f"{spec.name}: {error}"
+            # Of a value out of range rclpy does not say which range.
+            allowed = "" if spec.minimum is None else f" Allowed: {spec.minimum} to {spec.maximum}"
+            self._rejected[spec.name] = f"{spec.name}: {error}{allowed}"
             return
         problem = spec.problem(self[spec.name])
         if problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,20 @@ def pack_rgb(colours: NDArray[np.uint8]) -> NDArray[np.float32]:  # (N, 3) -> (N
     wide = colours.astype(np.uint32)
     packed = (wide[:, 0] << 16) | (wide[:, 1] << 8) | wide[:, 2]
     return np.asarray(packed, dtype=np.uint32).view(np.float32)
+
+
+def thinned(snapshot: MemoryCloud, limit: int) -> MemoryCloud:
+    """At most ``limit`` of the elements, evenly spread over their order, in that order."""
+    count = len(snapshot.positions)
+    if count <= limit:
+        return snapshot
+    kept = np.arange(limit) * count // limit
+    parts = {
+        field.name: values[kept]
+        for field in dataclasses.fields(snapshot)
+        if (values := getattr(snapshot, field.name)) is not None
+    }
+    return dataclasses.replace(snapshot, **parts)
 
 
 def token_cloud(snapshot: MemoryCloud, header: Header, now_ns: int) -> PointCloud2:

@@ -11,7 +11,7 @@ from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 
-from mirage_ros.errors import PoseError
+from mirage_ros.errors import ConfigurationError, PoseError
 from mirage_ros.geometry import T_BODY_OPTICAL, inverse, log_motion, pose_from_quaternion
 from mirage_ros.geometry.interpolation import AddResult, PoseBuffer, PoseUnavailableError, is_jump
 from mirage_ros.nodes.pose_conversion import (
@@ -64,6 +64,39 @@ def extrinsics_from_parameter(values: list[float]) -> NDArray[np.float64] | None
             f"T_base_camera must be [x, y, z, qx, qy, qz, qw]. Got {len(values)} numbers"
         )
     return pose_from_quaternion(values[:3], values[3:])
+
+
+def pose_source_config(get: Callable[[str], Any], tf_available: bool) -> PoseSourceConfig:
+    """The configuration that the node's parameters ask for.
+
+    Args:
+        get: the value of a parameter by name.
+        tf_available: whether tf2_ros is installed.
+
+    Raises:
+        ConfigurationError: parameters contradict each other or need what is not installed.
+    """
+    source = get("pose_source")
+    if source == "tf" and not tf_available:
+        raise ConfigurationError(
+            "pose_source 'tf' needs tf2_ros, which is not installed: "
+            "use odometry, pose or pose_with_covariance"
+        )
+    of_base = source != "tf" or get("plan_pose_of") == "base"
+    knows_base = source == "odometry" or get("base_frame") or get("T_base_camera")
+    if get("pose_of") == "base" and of_base and not knows_base:
+        raise ConfigurationError(
+            "base_frame or T_base_camera must be set: only odometry messages name the base"
+        )
+    return PoseSourceConfig(
+        kind=source,
+        pose_of=get("pose_of"),
+        world_frame=get("world_frame"),
+        base_frame=get("base_frame"),
+        T_base_camera=extrinsics_from_parameter(get("T_base_camera")),
+        max_linear_speed=get("max_linear_speed"),
+        max_angular_speed=get("max_angular_speed"),
+    )
 
 
 class PoseSource:

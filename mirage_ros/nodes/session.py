@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future
 from contextlib import ExitStack
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 from nav_msgs.msg import Path
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import PointCloud2
-from std_msgs.msg import Header
 
 from mirage_ros.errors import CameraError, ConfigurationError, MirageError, PoseError
 from mirage_ros.geometry import PinholeCamera, PoseBuffer, PoseUnavailableError
 from mirage_ros.keyframes import KeyframePolicy
 from mirage_ros.nodes.calibration import CalibrationCache
+from mirage_ros.nodes.cloud_publisher import CloudPublisher
 from mirage_ros.nodes.engine import Engine
 from mirage_ros.nodes.pairing import PairedFrame
 from mirage_ros.nodes.parameters import ParameterTable
 from mirage_ros.nodes.plan_input import CameraState, PathSettings, Plan, plan_arrays, target_poses
-from mirage_ros.nodes.point_cloud import feature_cloud, token_cloud
-from mirage_ros.nodes.pose_conversion import ns_to_stamp
-from mirage_ros.nodes.pose_source import PoseSource, PoseSourceConfig, extrinsics_from_parameter
+from mirage_ros.nodes.pose_source import PoseSource, pose_source_config
 from mirage_ros.nodes.prediction_publisher import PredictionPublisher, RolloutHeader
 from mirage_ros.nodes.sensor_inputs import InputConfig, SensorInputs
 from mirage_ros.nodes.statistics import StageTimer
@@ -41,8 +38,6 @@ if TYPE_CHECKING:
 
 #: Slots of the worker, most urgent first.
 _KEYFRAME, _ROLLOUT, _CLOUD = "keyframe", "rollout", "cloud"
-#: How long a service waits for the worker, which is interrupted for it, seconds.
-_COMMAND_TIMEOUT_S = 5.0
 
 
 class Session:
@@ -81,7 +76,6 @@ class Session:
         self._engine = Engine(model, calibration, self.timer)
         self._worker = Worker((_KEYFRAME, _ROLLOUT, _CLOUD), self._worker_failed)
         self._poses = self._create_pose_source()
-        self.apply_parameters()
         self._state: CameraState | None = None
         self._plan: Plan | None = None
         self._plan_serial = 0
@@ -90,9 +84,10 @@ class Session:
         self._keyframe: PairedFrame | None = None
         self._rollouts = 0
         self._run = f"{time.time_ns():x}"
-        self._cloud_is_stale = True
         try:
             self._create_entities(calibration)
+            self.apply_parameters()
+            self._memory_changed()
         except BaseException:
             self.destroy()
             raise
@@ -104,13 +99,8 @@ class Session:
             node, self._transforms, paced=parameters["playback"] == "realtime"
         )
         self._cleanup.callback(self._predictions.destroy)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._cloud = node.create_lifecycle_publisher(PointCloud2, "~/latent_cloud", latched)
-        self._features = node.create_lifecycle_publisher(
-            PointCloud2, "~/latent_cloud/features", QoSProfile(depth=1)
-        )
-        for publisher in (self._cloud, self._features):
-            self._cleanup.callback(node.destroy_lifecycle_publisher, publisher)
+        self._cloud = CloudPublisher(node, warner)
+        self._cleanup.callback(self._cloud.destroy)
         self._inputs = SensorInputs(
             node,
             InputConfig(**{name: parameters[name] for name in InputConfig.__dataclass_fields__}),
@@ -148,6 +138,7 @@ class Session:
         self._plan_timeout: float = get["plan_timeout"]
         self._reset_on_jump: bool = get["reset_on_jump"]
         self._seed: int = get["seed"]
+        self._cloud.set_limit(get["cloud_points"])
 
     def start(self) -> None:
         """Begin to work on what arrives."""
@@ -182,58 +173,37 @@ class Session:
 
     def request_cloud(self) -> None:
         """Publish the latent cloud if it has changed and somebody listens."""
-        if self._features.get_subscription_count() > 0 or (
-            self._cloud_is_stale and self._cloud.get_subscription_count() > 0
-        ):
+        if self._cloud.is_wanted:
             self._worker.offer(_CLOUD, self._publish_cloud_in_worker)
 
     def missing_inputs(self) -> list[str]:
         """Topics that have been silent for too long."""
         return self._inputs.missing()
 
-    def reset_memory(self) -> str:
-        """Forget everything; what was forgotten, in words.
-
-        Raises:
-            TimeoutError: the worker did not come to it in time.
-        """
-        tokens = self.counters.token_count
+    def reset_memory(self) -> Future[int]:
+        """Forget everything; the tokens that were forgotten, once that is done."""
         self._worker.discard(_KEYFRAME)
-        future = self._worker.submit(self._reset_in_worker)
-        try:
-            future.result(timeout=_COMMAND_TIMEOUT_S)
-        except (FutureTimeoutError, CancelledError) as error:
-            dropped = future.cancel()
-            outcome = "nothing was changed" if dropped else "it is done when the running job ends"
-            raise TimeoutError(
-                f"the engine did not answer within {_COMMAND_TIMEOUT_S} s; {outcome}"
-            ) from error
+        # What is seen from now on is stored after the reset, however near to what was forgotten.
         self._keyframe = None
-        return f"forgot {tokens} tokens"
+        return self._worker.submit(self._reset_in_worker)
+
+    def save_memory(self, path: FilePath) -> Future[tuple[int, int]]:
+        """Write the memory to a file; the tokens in it and its size in bytes, once it is there.
+
+        The future raises OSError where the file cannot be written.
+        """
+        return self._worker.submit(lambda: self._save_in_worker(path))
+
+    def load_memory(self, path: FilePath) -> Future[tuple[int, int]]:
+        """Remember what a file holds instead; the tokens and their bytes, once that is done.
+
+        The future raises MemoryFormatError or OSError, and nothing has changed then.
+        """
+        return self._worker.submit(lambda: self._load_in_worker(path))
 
     def _create_pose_source(self) -> PoseSource:
         get = self._parameters
-        if get["pose_source"] == "tf" and not self._transforms.available:
-            raise ConfigurationError(
-                "pose_source 'tf' needs tf2_ros, which is not installed: "
-                "use odometry, pose or pose_with_covariance"
-            )
-        source = get["pose_source"]
-        of_base = source != "tf" or get["plan_pose_of"] == "base"
-        knows_base = source == "odometry" or get["base_frame"] or get["T_base_camera"]
-        if get["pose_of"] == "base" and of_base and not knows_base:
-            raise ConfigurationError(
-                "base_frame or T_base_camera must be set: only odometry messages name the base"
-            )
-        config = PoseSourceConfig(
-            kind=get["pose_source"],
-            pose_of=get["pose_of"],
-            world_frame=self._world_frame,
-            base_frame=get["base_frame"],
-            T_base_camera=extrinsics_from_parameter(get["T_base_camera"]),
-            max_linear_speed=get["max_linear_speed"],
-            max_angular_speed=get["max_angular_speed"],
-        )
+        config = pose_source_config(get.__getitem__, self._transforms.available)
         buffer = PoseBuffer(
             max_gap_s=get["pose_max_gap"], max_extrapolation_s=get["pose_max_extrapolation"]
         )
@@ -329,7 +299,7 @@ class Session:
             )
             return
         try:
-            self._engine.store(frame)
+            self.counters.add_update(self._engine.store(frame))
         except MirageError as error:
             topic = "camera_info" if isinstance(error, CameraError) else "image"
             self._give_up(frame, str(error), topic)
@@ -337,8 +307,7 @@ class Session:
         counters = self.counters
         counters.oldest_frame_age = max(counters.oldest_frame_age, age)
         counters.keyframes_stored += 1
-        counters.newest_observation_ns = frame.stamp_ns
-        self._memory_changed_in_worker()
+        self._memory_changed()
         self.timer.add("image_to_memory", (self._now_ns() - frame.stamp_ns) * 1e-9)
 
     def _give_up(self, frame: PairedFrame, reason: str, topic: str = "image") -> None:
@@ -381,6 +350,8 @@ class Session:
                     self._time_plan_in_worker(plan)
         except GenerationCancelled:
             self.timer.add("cancelled_rollout", 0.0)
+            # A service or a newer plan was in the way; what is imagined is still wanted.
+            self._worker.offer(_ROLLOUT, self._roll_out_in_worker)
 
     def _plan_extrinsics(self, camera_frame: str) -> NDArray[np.float64]:  # (4, 4)
         if self._parameters["plan_pose_of"] == "camera":
@@ -392,26 +363,41 @@ class Session:
             self._timed_plan_serial = plan.serial
             self.timer.add("plan_to_first_frame", time.perf_counter() - plan.arrival)
 
-    def _reset_in_worker(self) -> None:
+    def _reset_in_worker(self) -> int:
+        forgotten = self._engine.model.token_count
         self._engine.model.reset()
-        self.counters.newest_observation_ns = 0
-        self._memory_changed_in_worker()
+        self._memory_changed()
+        return forgotten
 
-    def _memory_changed_in_worker(self) -> None:
-        self.counters.token_count = self._engine.model.token_count
-        self.counters.memory_bytes = self._engine.model.memory_bytes
-        self._cloud_is_stale = True
+    def _save_in_worker(self, path: FilePath) -> tuple[int, int]:
+        from mirage_ros.memory.files import read_header
+
+        if path.exists():
+            # Refuses what is not a memory file: a slip in a path must not cost other data.
+            read_header(path)
+        with self.timer.measure("save"):
+            self._engine.model.save(path, self._world_frame)
+        return self._engine.model.token_count, path.stat().st_size
+
+    def _load_in_worker(self, path: FilePath) -> tuple[int, int]:
+        with self.timer.measure("load"):
+            self._engine.model.load(path, self._world_frame)
+        self._memory_changed()
+        # The next frame is new to this memory, wherever it is taken.
+        self._keyframe = None
+        return self._engine.model.token_count, self._engine.model.memory_bytes
+
+    def _memory_changed(self) -> None:
+        """On the worker's thread, or before that has begun."""
+        model = self._engine.model
+        self.counters.token_count = model.token_count
+        self.counters.memory_bytes = model.memory_bytes
+        self.counters.newest_observation_ns = model.newest_stamp_ns or 0
+        self._cloud.is_stale = True
 
     def _publish_cloud_in_worker(self) -> None:
-        now_ns = self._now_ns()
-        header = Header(stamp=ns_to_stamp(now_ns), frame_id=self._world_frame)
-        wants_features = self._features.get_subscription_count() > 0
         with self.timer.measure("cloud"):
-            snapshot = self._engine.cloud(with_features=wants_features)
-            self._cloud_is_stale = False
-            self._cloud.publish(token_cloud(snapshot, header, now_ns))
-            if wants_features:
-                self._features.publish(feature_cloud(snapshot, header))
+            self._cloud.publish(self._engine, self._world_frame, self._now_ns())
 
     def _worker_failed(self, slot: str, error: Exception) -> None:
         if not self._node.context.ok():

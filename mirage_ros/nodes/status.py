@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
@@ -10,6 +11,9 @@ from std_msgs.msg import Header
 from mirage_ros.msg import MemoryStatus, StageTiming
 from mirage_ros.nodes.pose_conversion import ns_to_stamp
 from mirage_ros.nodes.statistics import RateMeter, StageTimer
+
+if TYPE_CHECKING:
+    from mirage_ros.memory import MemoryUpdate
 
 
 @dataclass
@@ -28,20 +32,51 @@ class Counters:
     token_count: int = 0
     memory_bytes: int = 0
     newest_observation_ns: int = 0
+    tokens_added: int = 0
+    tokens_refreshed: int = 0
+    tokens_confirmed: int = 0
+    tokens_evicted: int = 0
+
+    def add_update(self, update: MemoryUpdate) -> None:
+        """Count what became of the tokens of one keyframe."""
+        self.tokens_added += update.added
+        self.tokens_refreshed += update.refreshed
+        self.tokens_confirmed += update.confirmed
+        self.tokens_evicted += update.evicted
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the node runs with since it was configured.
+
+    Attributes:
+        backend: name of the backend.
+        memory: kind of memory.
+        capacity: tokens (or points) it may hold; 0: no bound.
+    """
+
+    backend: str
+    memory: str
+    capacity: int
 
 
 def memory_status(
     counters: Counters,
     timer: StageTimer,
     missing_inputs: list[str],
-    backend: str,
+    setup: Setup,
     header: Header,
 ) -> MemoryStatus:
     """The status message of this moment."""
-    msg = MemoryStatus(header=header, backend=backend)
+    msg = MemoryStatus(header=header, backend=setup.backend)
+    msg.memory, msg.capacity = setup.memory, setup.capacity
     msg.token_count = counters.token_count
     msg.memory_bytes = counters.memory_bytes
     msg.keyframe_count = counters.keyframes_stored
+    msg.tokens_added = counters.tokens_added
+    msg.tokens_refreshed = counters.tokens_refreshed
+    msg.tokens_confirmed = counters.tokens_confirmed
+    msg.tokens_evicted = counters.tokens_evicted
     msg.newest_observation = ns_to_stamp(counters.newest_observation_ns)
     msg.images_received = counters.images.total
     msg.images_lost = counters.images_lost
@@ -71,7 +106,12 @@ def diagnostics(status: MemoryStatus, node_name: str) -> DiagnosticArray:
         entry.level = DiagnosticStatus.OK
         entry.message = f"{status.token_count} tokens from {status.keyframe_count} keyframes"
     values = {
+        "memory": status.memory,
         "tokens": f"{status.token_count}",
+        "capacity": f"{status.capacity}",
+        "tokens_refreshed": f"{status.tokens_refreshed}",
+        "tokens_confirmed": f"{status.tokens_confirmed}",
+        "tokens_evicted": f"{status.tokens_evicted}",
         "memory_mib": f"{status.memory_bytes / 2**20:.2f}",
         "keyframes": f"{status.keyframe_count}",
         "image_rate_hz": f"{status.image_rate:.1f}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock
@@ -11,17 +12,20 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 from std_msgs.msg import Header
-from std_srvs.srv import Trigger
 
 from mirage_ros.errors import ConfigurationError, MirageError
 from mirage_ros.msg import MemoryStatus
+from mirage_ros.nodes.memory_services import MemoryServices, memory_path, reason
 from mirage_ros.nodes.parameters import ParameterTable
 from mirage_ros.nodes.running import run_node
 from mirage_ros.nodes.session import Session
-from mirage_ros.nodes.status import diagnostics, memory_status
+from mirage_ros.nodes.status import Setup, diagnostics, memory_status
 from mirage_ros.nodes.transforms import Transforms
 from mirage_ros.nodes.warner import ThrottledWarner
 from mirage_ros.nodes.world_model_parameters import WORLD_MODEL_PARAMETERS, problem_together
+
+if TYPE_CHECKING:
+    from mirage_ros.world_model import WorldModel
 
 #: How often waiting frames are looked after, seconds.
 _POLL_PERIOD_S = 0.02
@@ -45,6 +49,11 @@ class WorldModelNode(LifecycleNode):
             problem_together=problem_together,
             is_configured=lambda: self._session is not None,
             on_change=self._on_parameters_changed,
+        )
+        self._memory_services = MemoryServices(
+            self,
+            lambda: self._session if self._is_active else None,
+            lambda: self._table["memory_directory"],
         )
         # Timers run on the machine's clock: a simulation that stands still must not silence status.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -118,10 +127,14 @@ class WorldModelNode(LifecycleNode):
             min_depth=get["min_depth"],
             max_depth=get["max_depth"],
             grids=get["grids"],
+            memory=get["memory"],
+            capacity=get["capacity"],
             device=get["device"],
             num_threads=get["num_threads"],
             seed=get["seed"],
         )
+        if get["memory_file"]:
+            self._load(model, memory_path(get["memory_file"], get["memory_directory"]))
         model.warm_up()
         if self._transforms is None:
             self._transforms = Transforms(self)
@@ -130,7 +143,6 @@ class WorldModelNode(LifecycleNode):
         self._diagnostics = self.create_publisher(
             DiagnosticArray, "/diagnostics", QoSProfile(depth=1)
         )
-        self._reset = self.create_service(Trigger, "~/reset_memory", self._on_reset)
         periods = {
             session.poll: _POLL_PERIOD_S,
             session.request_cloud: 1.0 / get["cloud_rate"],
@@ -142,6 +154,18 @@ class WorldModelNode(LifecycleNode):
             guarded = self._while_active(callback)
             self._work_timers.append(self.create_timer(period, guarded, clock=self._steady))
         return session
+
+    def _load(self, model: WorldModel, path: Path) -> None:
+        """Start with what a file holds.
+
+        Raises:
+            ConfigurationError: it cannot be read, or does not fit.
+        """
+        try:
+            model.load(path, self._table["world_frame"])
+        except (MirageError, OSError) as error:
+            raise ConfigurationError(f"memory_file: {reason(error, path)}") from error
+        self.get_logger().info(f"loaded {model.token_count} tokens from {path}")
 
     def _while_active(self, callback: Any) -> Any:
         """The callback, run only while active, whose exceptions become warnings."""
@@ -168,7 +192,6 @@ class WorldModelNode(LifecycleNode):
         self._work_timers.clear()
         self.destroy_publisher(self._status)
         self.destroy_publisher(self._diagnostics)
-        self.destroy_service(self._reset)
         session.destroy()
 
     def _on_parameters_changed(self) -> None:
@@ -189,22 +212,12 @@ class WorldModelNode(LifecycleNode):
                 "missing",
             )
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self._table["world_frame"])
-        status = memory_status(
-            session.counters, session.timer, missing, self._table["backend"], header
-        )
+        get = self._table
+        bound = 0 if get["memory"] == "rgb" else get["capacity"]
+        setup = Setup(get["backend"], get["memory"], bound)
+        status = memory_status(session.counters, session.timer, missing, setup, header)
         self._status.publish(status)
         self._diagnostics.publish(diagnostics(status, self.get_fully_qualified_name()))
-
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        try:
-            if self._session is None or not self._is_active:
-                raise ConfigurationError("the node is not active")
-            response.message = self._session.reset_memory()
-            response.success = True
-        except Exception as error:
-            response.success = False
-            response.message = f"{type(error).__name__}: {error}"
-        return response
 
     def _say_idle(self) -> None:
         if self._is_active:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mirage_ros.backends import BACKENDS
+from mirage_ros.backends import BACKENDS, CAPACITY, MEMORIES
 from mirage_ros.errors import PoseError
 from mirage_ros.nodes.parameters import Spec
 from mirage_ros.nodes.pose_source import POSE_KINDS, extrinsics_from_parameter
@@ -27,6 +27,12 @@ def _extrinsics_problem(values: Any) -> str:
 
 def _not_empty(value: Any) -> str:
     return "" if value else "world_frame must not be empty"
+
+
+def _absolute_or_empty(value: Any) -> str:
+    if not value or value.startswith(("/", "~")):
+        return ""
+    return f"memory_directory must be an absolute path, or empty. Got '{value}'"
 
 
 def problem_together(values: Callable[[str], Any]) -> str:
@@ -167,6 +173,32 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         4,
         check=lambda value: "" if value in (1, 2, 4) else f"grids must be 1, 2 or 4. Got {value}",
     ),
+    Spec(
+        "memory",
+        "latent",
+        "What is remembered: latent tokens; every pixel seen as a coloured point; or points like "
+        "tokens, bounded and without repeats.",
+        choices=MEMORIES,
+    ),
+    Spec(
+        "capacity",
+        CAPACITY,
+        "Tokens (memory latent) or points (rgb_fair) held at most, one view's at least; the least "
+        "useful ones go. Memory rgb has no bound.",
+        1,
+        100_000_000,
+    ),
+    Spec(
+        "memory_file",
+        "",
+        "File that is loaded at configuration, which fails if it does not fit; empty: none.",
+    ),
+    Spec(
+        "memory_directory",
+        "",
+        "Where relative paths of memory files start; empty: mirage_ros in ROS_HOME (~/.ros).",
+        check=_absolute_or_empty,
+    ),
     # What is imagined.
     Spec("horizon", 2.0, "How far ahead is imagined, s.", 0.05, 600.0, dynamic=True),
     Spec("frame_period", 0.25, "Time between predicted frames, s.", 0.01, 60.0, dynamic=True),
@@ -208,5 +240,13 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         choices=("burst", "realtime"),
     ),
     Spec("cloud_rate", 1.0, "Latent clouds a second while the memory changes.", 0.01, 100.0),
+    Spec(
+        "cloud_points",
+        200_000,
+        "Points of a latent cloud at most; of more tokens every n-th is shown.",
+        1_000,
+        100_000_000,
+        dynamic=True,
+    ),
     Spec("status_rate", 1.0, "Status and diagnostics messages a second.", 0.1, 100.0),
 )

@@ -10,7 +10,7 @@ av = pytest.importorskip("av")
 
 import cv2  # noqa: E402
 
-from mirage_ros.demo.cloud_picture import render_cloud, unpack_rgb, write_ply  # noqa: E402
+from mirage_ros.demo.cloud_file import cloud_arrays, unpack_rgb, write_ply  # noqa: E402
 from mirage_ros.demo.video import (  # noqa: E402
     contact_sheet,
     outcome_panels,
@@ -97,18 +97,7 @@ def test_the_ply_file_reads_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(vertices["green"], [0, 254, 8])
 
 
-def test_the_nearest_point_is_painted_on_top() -> None:
-    cloud = np.zeros(200, dtype=TOKEN_DTYPE)
-    cloud["x"][:100], cloud["x"][100:] = np.linspace(-1, 1, 100), np.linspace(-1, 1, 100)
-    cloud["z"][100:] = 0.001
-    colours = np.repeat(np.array([[255, 0, 0], [0, 255, 0]], np.uint8), 100, axis=0)
-    cloud["rgb"] = pack_rgb(colours)
-    # A ceiling far above, which is left out.
-    cloud["z"][::20] = 2.0
-    picture = render_cloud(cloud, 200, 150, tilt=np.pi / 2, turn=0.0)
-    assert (picture == [0, 255, 0]).all(axis=2).any()
-    assert not (picture == [255, 0, 0]).all(axis=2).any()
-
-
-def test_an_empty_cloud_is_an_empty_picture() -> None:
-    assert np.unique(render_cloud(np.zeros(0, TOKEN_DTYPE), 64, 48)).size == 1
+def test_a_cloud_is_taken_apart_into_positions_and_colours() -> None:
+    positions, colours = cloud_arrays(_cloud())
+    np.testing.assert_allclose(positions, [[0, 0, 0], [1, 0, 0.1], [1, 1, 0.2]])
+    np.testing.assert_array_equal(colours[1], [2, 254, 0])
