@@ -58,7 +58,7 @@ class BoundsConfig:
         voxel_tokens: most tokens in a voxel. Voxels are as large as the cells of their tokens.
         forget_age: keyframes after which a token not seen again is worth 1 less.
         forget_distance: metres from the robot at which a token is worth 1 less.
-        forget_redundancy: further tokens in its voxel that make a token worth 1 less.
+        forget_redundancy: worthier tokens in its voxel that make a token worth 1 less.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -187,11 +187,8 @@ def voxel_keys(
 def rank_in_voxel(
     key: Tensor,  # (N,) int64
     cost: Tensor,  # (N,) float32
-) -> tuple[Tensor, Tensor]:
-    """How many cheaper tokens share each token's voxel, and how many tokens are in it; (N,) int64.
-
-    Of equal cost the earlier token is the cheaper one.
-    """
+) -> Tensor:  # (N,) int64
+    """How many cheaper tokens share each token's voxel; of equal cost the earlier is cheaper."""
     by_cost = torch.argsort(cost, stable=True)
     order = by_cost[torch.argsort(key[by_cost], stable=True)]
     _, inverse, counts = torch.unique_consecutive(
@@ -200,9 +197,7 @@ def rank_in_voxel(
     starts = torch.cumsum(counts, 0) - counts
     rank = torch.empty_like(key)
     rank[order] = torch.arange(len(key), device=key.device) - starts[inverse]
-    size = torch.empty_like(key)
-    size[order] = counts[inverse]
-    return rank, size
+    return rank
 
 
 def surplus(
@@ -226,11 +221,11 @@ def surplus(
     cost = age + distance - tokens.confidence
     cost = torch.where(protected >= 2.0, -torch.inf, cost)
     key = voxel_keys(geometry, stride)
-    rank, size = rank_in_voxel(key, cost)
+    rank = rank_in_voxel(key, cost)
     gone = (rank >= config.voxel_tokens) & (protected < 2.0)
     left = len(tokens) - int(gone.sum())
     if left > capacity:
-        cost = cost + (size - 1).float() / config.forget_redundancy - 1e6 * protected
+        cost = cost + rank.float() / config.forget_redundancy - 1e6 * protected
         cost = torch.where(gone, torch.inf, cost)
         worst = torch.argsort(cost, descending=True, stable=True)
         goal = int(capacity * _AFTER_EVICTION)

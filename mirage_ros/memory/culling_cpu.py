@@ -102,8 +102,9 @@ def _decode_runs(  # type: ignore[no-untyped-def]
             token, out = runs[entry] * RUN + i, starts[entry] + i
             table = keyframes[keyframe[token]]
             z = np.float64(depth[token])
-            x = (cell[token, 0] + 0.5 - table[14]) / table[12] * z
-            y = (cell[token, 1] + 0.5 - table[15]) / table[13] * z
+            columns = np.int64(table[17])
+            x = (cell[token] % columns + 0.5 - table[14]) / table[12] * z
+            y = (cell[token] // columns + 0.5 - table[15]) / table[13] * z
             length = np.sqrt(x * x + y * y + z * z)
             for axis in range(3):
                 ray = table[4 * axis] * x + table[4 * axis + 1] * y + table[4 * axis + 2] * z

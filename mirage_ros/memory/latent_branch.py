@@ -121,7 +121,7 @@ class LatentBranch:
                 mine = tokens.select(tokens.keyframe == row)
                 fx, fy, cx, cy, focal, width, height = table[12:19]
                 grid = PinholeCamera(int(width), int(height), fx, fy, cx, cy)
-                column, line = mine.cell.long().unbind(dim=1)
+                line, column = np.divmod(mine.cell.cpu().numpy().astype(np.int64), int(width))
                 depth = torch.zeros((grid.height, grid.width), device=store.device)
                 depth[line, column] = mine.depth.float()
                 share = torch.zeros_like(depth)

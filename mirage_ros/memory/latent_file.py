@@ -166,8 +166,8 @@ def _check_content(
             f"keyframe numbers from 0 to {len(keyframes) - 1}",
             f"{int(keyframe.min())} to {int(keyframe.max())}",
         )
-    size = keyframes[keyframe][:, 17:19]
-    if bool((tokens.cell < 0).any()) or bool((tokens.cell >= size).any()):
+    cells = (keyframes[:, 17] * keyframes[:, 18])[keyframe]
+    if bool((tokens.cell < 0).any()) or bool((tokens.cell >= cells).any()):
         raise refuse("cells inside their keyframe's grid", "some outside")
     depth = tokens.depth.float()
     if not bool((torch.isfinite(depth) & (depth > 0.0)).all()):

@@ -27,6 +27,7 @@ from mirage_ros.memory.readout import Selection
 from mirage_ros.memory.readout_config import ReadoutConfig
 from mirage_ros.memory.token_store import (
     IMAGINED,
+    MOST_KEYFRAMES,
     OBSERVED,
     RUN,
     TokenArrays,
@@ -363,7 +364,7 @@ class LatentMemory:
         excess = self.count - bounds.capacity
         # Refreshing leaves keyframes without tokens behind.
         if len(store.stamps_ns) > _FIRST_LOOK // RUN + store.count // RUN:
-            store.keep(torch.arange(store.count, device=self.device))
+            store.forget_keyframes(MOST_KEYFRAMES)
         if excess <= 0 and (not bounds.merge or store.count < self._look_at):
             return 0
         evicted = 0

@@ -1,7 +1,7 @@
 """Tokens in compact arrays: stored relative to the keyframe that saw them, shared copy-on-write.
 
 A token's position is its cell in a keyframe and a depth; where that keyframe stood is kept once.
-So a position takes 6 bytes instead of 12, viewing direction and footprint take none, and whatever
+So a position takes 4 bytes instead of 12, viewing direction and footprint take none, and whatever
 moves a keyframe moves its tokens. Tokens that were stored together lie together: a *run* of them
 has a bounding box, by which a readout leaves out what no camera looks at.
 """
@@ -28,7 +28,13 @@ NORMAL_SCALE = 127.0
 #: Tokens that share a bounding box.
 RUN = 64
 
+#: Cells of the largest grid: their numbers have to fit 16 bits.
+MOST_CELLS = 2**15
+
 _CONFIDENCE_STEPS = 255.0
+
+#: Rows of the largest keyframe table, for the same reason.
+MOST_KEYFRAMES = 2**15
 
 #: Columns of the keyframe table: T_world_camera row by row; fx, fy, cx, cy of the latent grid; the
 #: focal length in pixels; width and height of the latent grid; and the time on the memory's clock.
@@ -41,10 +47,10 @@ class PackedTokens:
 
     Attributes:
         features: (N, F) uint8, see :class:`mirage_ros.memory.features.FeatureFormat`.
-        cell: (N, 2) int16 (column, row) in the keyframe's latent grid.
+        cell: (N,) int16 number of the cell in the keyframe's latent grid, row by row.
         depth: (N,) float16 z-depth in that keyframe, metres (float32 beside float32 features).
         normal: (N, 3) int8 unit normal times NORMAL_SCALE, world; zero where unknown.
-        keyframe: (N,) int32 row of the keyframe table.
+        keyframe: (N,) int16 row of the keyframe table.
         seen: (N,) int16 when the token was last confirmed, on the memory's clock of updates.
         sureness: (N,) uint8 confidence in 255ths.
     """
@@ -152,10 +158,10 @@ class TokenStore(TokenArrays):
     def __init__(self, feature_width: int, exact_depth: bool, device: torch.device | str) -> None:
         self._new = {
             "features": ((feature_width,), torch.uint8),
-            "cell": ((2,), torch.int16),
+            "cell": ((), torch.int16),
             "depth": ((), torch.float32 if exact_depth else torch.float16),
             "normal": ((3,), torch.int8),
-            "keyframe": ((), torch.int32),
+            "keyframe": ((), torch.int16),
             "seen": ((), torch.int16),
             "sureness": ((), torch.uint8),
             "boxes": ((6,), torch.float32),
@@ -186,6 +192,8 @@ class TokenStore(TokenArrays):
         pose = T_world_camera[:3].ravel().tolist()
         grid = [camera.fx, camera.fy, camera.cx, camera.cy, focal, camera.width, camera.height]
         row = torch.tensor([*pose, *grid, now], dtype=torch.float64)
+        if len(self.stamps_ns) >= MOST_KEYFRAMES:
+            self.forget_keyframes(MOST_KEYFRAMES - MOST_KEYFRAMES // 16)
         self._arrays["keyframes"] = torch.cat([self.keyframes, row[None].to(self._device)])
         stamp = torch.tensor([stamp_ns], dtype=torch.int64, device=self._device)
         self._arrays["stamps_ns"] = torch.cat([self.stamps_ns, stamp])
@@ -259,13 +267,25 @@ class TokenStore(TokenArrays):
         used, row = torch.unique(tokens.keyframe.long(), return_inverse=True)
         for name in FIELDS:
             self._arrays[name] = getattr(tokens, name).contiguous()
-        self._arrays["keyframe"] = row.to(torch.int32)
+        self._arrays["keyframe"] = row.to(torch.int16)
         self._arrays["keyframes"] = self.keyframes[used]
         self._arrays["stamps_ns"] = self.stamps_ns[used]
         self.count = len(index)
         self._arrays["boxes"] = _empty_box(self._device).repeat(-(-self.count // RUN), 1)
         self._shared.clear()
         self._extend_boxes(torch.arange(self.count, device=self._device))
+
+    def forget_keyframes(self, most: int) -> int:
+        """Keep ``most`` keyframes of those that tokens are left of, the latest; tokens forgotten.
+
+        Rows are in the order of time, so the oldest come first.
+        """
+        used = torch.unique(self.tokens.keyframe)
+        before = self.count
+        oldest = used[max(0, len(used) - most) :][:1]
+        kept = self.tokens.keyframe >= (oldest if len(oldest) else 0)
+        self.keep(kept.nonzero()[:, 0])
+        return before - self.count
 
     def clear(self) -> None:
         """Forget everything and give the storage back."""
@@ -316,9 +336,11 @@ def decode(tokens: PackedTokens, keyframes: Tensor) -> Geometry:
     elementwise arithmetic, so that every device gives the same bits.
     """
     row = keyframes.index_select(0, tokens.keyframe.long())  # (N, 20)
-    pose, fx, fy, cx, cy, focal = row[:, :12], *row[:, 12:17].unbind(dim=1)
-    cell, depth = tokens.cell.double() + 0.5, tokens.depth.double()
-    x, y = (cell[:, 0] - cx) / fx * depth, (cell[:, 1] - cy) / fy * depth
+    pose, fx, fy, cx, cy, focal, columns = row[:, :12], *row[:, 12:18].unbind(dim=1)
+    cell, depth = tokens.cell.double(), tokens.depth.double()
+    line = torch.floor(cell / columns)
+    x = (cell - line * columns + 0.5 - cx) / fx * depth
+    y = (line + 0.5 - cy) / fy * depth
     length = torch.sqrt(x * x + y * y + depth * depth)
     position, view = [], []
     for axis in range(3):

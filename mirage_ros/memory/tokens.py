@@ -63,5 +63,5 @@ def token_cloud(store: TokenArrays, features: FeatureFormat, provenance: int) ->
         stamp_ns=store.stamps_ns[tokens.keyframe.long()],
         provenance=torch.full_like(tokens.sureness, provenance),
         confidence=tokens.confidence,
-        keyframe=tokens.keyframe.clone(),
+        keyframe=tokens.keyframe.int(),
     )

@@ -9,10 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mirage_ros.errors import MemoryFormatError
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory.backprojection import back_project, surface_normals
 from mirage_ros.memory.features import FeatureFormat
-from mirage_ros.memory.token_store import NORMAL_SCALE, PackedTokens, pack_confidence
+from mirage_ros.memory.token_store import (
+    MOST_CELLS,
+    NORMAL_SCALE,
+    PackedTokens,
+    pack_confidence,
+)
 
 #: Cells along the side of a tile, whose tokens are stored next to each other: a run's worth.
 _TILE = 8
@@ -88,9 +94,18 @@ def cell_contrast(
 
 
 def tokens_of_view(view: View, features: FeatureFormat, exact_depth: bool) -> ViewTokens:
-    """Tokens of all cells with depth."""
+    """Tokens of all cells with depth.
+
+    Raises:
+        MemoryFormatError: the view has more than :data:`token_store.MOST_CELLS` cells.
+    """
     device = view.depth.device
     rows, columns = view.depth.shape
+    if rows * columns > MOST_CELLS:
+        raise MemoryFormatError(
+            f"a view to remember must have at most {MOST_CELLS} cells. "
+            f"Got {columns}x{rows} = {rows * columns}"
+        )
     points = back_project(view.depth, view.grid, view.T_world_camera)
     origin = torch.from_numpy(view.T_world_camera[:3, 3].astype(np.float32)).to(device)
     normal = surface_normals(points, view.depth, origin)
@@ -104,10 +119,10 @@ def tokens_of_view(view: View, features: FeatureFormat, exact_depth: bool) -> Vi
     zeros = torch.zeros(len(cell), device=device)
     tokens = PackedTokens(
         features=features.pack(latents),
-        cell=torch.stack([cell % columns, cell // columns], dim=1).to(torch.int16),
+        cell=cell.to(torch.int16),
         depth=depth if exact_depth else depth.half(),
         normal=(normal.flatten(0, 1)[cell] * NORMAL_SCALE).round().to(torch.int8),
-        keyframe=zeros.to(torch.int32),
+        keyframe=zeros.to(torch.int16),
         seen=zeros.to(torch.int16),
         sureness=pack_confidence(view.share.flatten()[cell]),
     )

@@ -163,7 +163,7 @@ def test_a_branch_begins_as_its_memory_and_keeps_to_itself() -> None:
     assert bool(view.coverage.all())
     assert bool(view.observed[0].all())
     assert not bool(view.observed[1].any()), "what was imagined never counts as remembered"
-    torch.testing.assert_close(view.latents[1], imagined(0.5)[0][0], atol=0.01, rtol=0)
+    torch.testing.assert_close(view.latents[1], imagined(0.5)[0][0], atol=0.04, rtol=0)
     for other in (one, sibling):
         assert not bool(other.read(CAMERA, poses).coverage[1].any())
     torch.testing.assert_close(one.read(CAMERA, poses).latents, before.latents, rtol=0, atol=0)
@@ -213,7 +213,7 @@ def test_committing_is_explicit_and_marked() -> None:
     seen = branch.read(CAMERA, BEHIND[None])
     assert one.commit(branch).added == CELLS
     kept = one.read(CAMERA, BEHIND[None])
-    torch.testing.assert_close(kept.latents, seen.latents, atol=0.02, rtol=0)
+    torch.testing.assert_close(kept.latents, seen.latents, atol=0.04, rtol=0)
     assert bool(kept.coverage.all())
     assert not bool(kept.observed.any())
     assert one.cloud().observed.sum() == CELLS

@@ -8,7 +8,7 @@ from mirage_ros.memory.features import FORMATS, FeatureFormat
 
 #: Four channels that matter, seven (an odd number) that do not.
 GAIN = (1.0, 0.5, 0.2, 0.09) + (0.02,) * 7
-BYTES = {"float32": 44, "float16": 22, "int8": 11 + 2, "compact": 4 + 4 + 4}
+BYTES = {"float32": 44, "float16": 22, "int8": 11 + 1, "compact": 4 + 4 + 2}
 
 
 def latents(count: int, seed: int = 0) -> torch.Tensor:
@@ -40,7 +40,9 @@ def test_each_value_comes_back_within_half_a_step_of_its_group(name: str) -> Non
     groups = [slice(0, 11)] if name == "int8" else [slice(0, 4), slice(4, 11)]
     for group, steps in zip(groups, (127, 127 if name == "int8" else 7), strict=False):
         largest = values[:, group].abs().amax(dim=1, keepdim=True)
-        assert bool(((back - values)[:, group].abs() <= 0.503 * largest / steps + 1e-6).all())
+        assert bool(
+            ((back - values)[:, group].abs() <= 0.5 * 1.0906 * largest / steps + 1e-6).all()
+        )
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -69,7 +71,7 @@ def test_zero_and_huge_values_are_stored() -> None:
 
 
 def test_compact_hides_its_error_where_it_is_least_seen() -> None:
-    """A picture whose detail is that of things: 40 dB, far above what a readout reaches."""
+    """A picture whose detail is that of things: over 37 dB, far above what a readout reaches."""
     codec = DctCodec()
     generator = torch.Generator().manual_seed(1)
     smooth = torch.nn.functional.interpolate(
@@ -84,7 +86,7 @@ def test_compact_hides_its_error_where_it_is_least_seen() -> None:
 
     compact = FeatureFormat("compact", codec.channel_gain)
     assert compact.width < 0.7 * FeatureFormat("int8", codec.channel_gain).width
-    assert error(compact) < 1e-4
+    assert error(compact) < 2e-4
 
 
 def test_gain_of_the_dct_codec_is_that_of_its_pictures() -> None:

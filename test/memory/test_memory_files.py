@@ -192,15 +192,12 @@ def test_content_that_cannot_be_is_refused(saved: Path) -> None:
 
         return change
 
-    def put_scale(content: torch.Tensor) -> None:
-        content[0, -2:] = torch.tensor([0x00, 0x7E], dtype=torch.uint8)  # float16 NaN
-
     check("observed.depth", put(0, float("nan")), "depths finite and positive")
     check("observed.depth", put(0, 0.0), "depths finite and positive")
-    check("observed.features", put_scale, "features finite")
     check("observed.keyframe", put(3, 99), "keyframe numbers from 0 to")
     check("observed.keyframe", put(3, -1), "keyframe numbers from 0 to")
-    check("observed.cell", put(0, 99, 0), "cells inside")
+    check("observed.cell", put(0, 24), "cells inside")
+    check("observed.cell", put(0, -1), "cells inside")
     check("observed.seen", put(0, -4), "times of confirmation")
     check("observed.keyframes", put(0, 2.0, 0), "rigid pose")
     check("observed.keyframes", put(0, float("nan"), 3), "rigid pose")
@@ -209,6 +206,17 @@ def test_content_that_cannot_be_is_refused(saved: Path) -> None:
     check("observed.depth", lambda depth: depth[1:], "observed.depth as torch.float16 of shape")
     check("observed.depth", lambda depth: depth.float(), "observed.depth as torch.float16")
     check("observed.normal", lambda normal: normal[:, :2].contiguous(), "observed.normal as")
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    filled("float16").save(path, "odom")
+    features = array(path, "observed.features").clone()
+    features[0, :2] = torch.tensor([0x00, 0x7E], dtype=torch.uint8)
+    memory = LatentMemory(DctCodec(), LatentMemoryConfig(features="float16"))
+    with pytest.raises(MemoryFormatError, match="features finite"):
+        memory.load(rewritten(path, observed__features=features))
+    assert memory.count == 0
 
 
 def test_missing_and_foreign_arrays_are_named(saved: Path) -> None:

@@ -21,13 +21,13 @@ def pose(seed: int) -> np.ndarray:
 
 def tokens(count: int, row: int = 0, seed: int = 0) -> PackedTokens:
     rng = np.random.default_rng(seed)
-    cell = np.stack([rng.integers(0, 20, count), rng.integers(0, 16, count)], axis=1)
+    cell = rng.integers(0, 20 * 16, count)
     return PackedTokens(
         features=torch.from_numpy(rng.integers(0, 255, (count, 6), dtype=np.uint8)),
         cell=torch.from_numpy(cell.astype(np.int16)),
         depth=torch.from_numpy(rng.uniform(0.5, 6.0, count)).half(),
         normal=torch.from_numpy(rng.integers(-127, 127, (count, 3)).astype(np.int8)),
-        keyframe=torch.full((count,), row, dtype=torch.int32),
+        keyframe=torch.full((count,), row, dtype=torch.int16),
         seen=torch.zeros(count, dtype=torch.int16),
         sureness=torch.full((count,), 51, dtype=torch.uint8),
     )
@@ -55,7 +55,8 @@ def test_tokens_are_where_their_keyframe_saw_them() -> None:
     geometry = store.geometry(slice(None))
     for number in range(70):
         seen_by = pose(0 if number < 30 else 1)
-        cell = store.tokens.cell[number].numpy() + 0.5
+        row, column = divmod(int(store.tokens.cell[number]), 20)
+        cell = np.array([column + 0.5, row + 0.5])
         depth = np.array(float(store.tokens.depth[number]))
         point = seen_by[:3, :3] @ GRID.unproject(cell, depth) + seen_by[:3, 3]
         np.testing.assert_allclose(geometry.position[number], point, atol=1e-6)
@@ -67,7 +68,7 @@ def test_tokens_are_where_their_keyframe_saw_them() -> None:
 
 def test_bytes_are_counted_with_everything_beside_the_tokens() -> None:
     store = filled([100])
-    token = 6 + 2 * 2 + 2 + 3 + 4 + 2 + 1
+    token = 6 + 2 + 2 + 3 + 2 + 2 + 1
     assert store.nbytes == 100 * token + 2 * 6 * 4 + 20 * 8 + 8
     assert TokenStore(6, exact_depth=False, device="cpu").nbytes == 0
 
@@ -149,6 +150,26 @@ def test_keeping_some_drops_the_keyframes_that_nothing_is_left_of() -> None:
     assert store.stamps_ns.tolist() == [1002]
     assert store.tokens.keyframe.unique().tolist() == [0]
     torch.testing.assert_close(store.geometry(slice(None)).position, expected.position)
+
+
+def test_the_keyframe_table_ends_where_its_numbers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirage_ros.memory.token_store.MOST_KEYFRAMES", 16)
+    store = TokenStore(6, exact_depth=False, device="cpu")
+    for number in range(50):
+        row = store.add_keyframe(pose(number), GRID, FOCAL, number, number)
+        if number % 2:
+            store.append(tokens(3, row, seed=number))
+        assert len(store.stamps_ns) <= 16
+    kept = store.stamps_ns[store.tokens.keyframe.long()].unique().tolist()
+    assert kept[-1] == 49
+    assert len(kept) >= 7
+    assert kept == sorted(kept)
+    geometry = store.geometry(torch.arange(store.count - 3, store.count))
+    seen_by = pose(49)[:3, 3]
+    ray = geometry.position.numpy() - seen_by
+    np.testing.assert_allclose(
+        geometry.view.numpy(), ray / np.linalg.norm(ray, axis=1, keepdims=True), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
