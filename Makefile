@@ -50,11 +50,10 @@ lint: $(VENV)/.development ## formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed ## readout quality on a recording: SEQUENCE=DIR; results in bench_out/
-	@test -n "$(SEQUENCE)" || { echo "Say which recording: make bench SEQUENCE=DIR" >&2; exit 2; }
-	mkdir -p bench_out
-	cd "$(VENV)" && $(BIN)/python -m mirage_ros.evaluation.readout_quality "$(abspath $(SEQUENCE))" \
-		--json "$(CURDIR)/bench_out/readout_quality.json" --pictures "$(CURDIR)/bench_out" $(ARGS)
+bench: $(VENV)/.installed ## quality of predicted views: SEQUENCE=DIR or SEQUENCE=sim:SEED; report in bench_out/
+	@test -n "$(SEQUENCE)" || { echo "Say on what: make bench SEQUENCE=DIR, or SEQUENCE=sim:0" >&2; exit 2; }
+	cd "$(VENV)" && $(BIN)/mirage evaluate "$(if $(filter sim sim:%,$(SEQUENCE)),$(SEQUENCE),$(abspath $(SEQUENCE)))" \
+		--out "$(CURDIR)/bench_out" $(ARGS)
 
 clean: ## remove .venv and everything built or written
 	rm -rf .venv build dist install log demo_out bench_out *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mirage_ros.evaluation.benchmark_command",
         "measure what the memories cost and keep, side by side",
     ),
+    "evaluate": (
+        "mirage_ros.evaluation.evaluate_command",
+        "measure the quality of predicted views on a dataset",
+    ),
     "inspect": (
         "mirage_ros.evaluation.inspect_command",
         "say what a memory file holds, and draw it",

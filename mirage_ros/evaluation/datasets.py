@@ -130,9 +130,9 @@ def open_dataset(
         ConfigurationError: the seed is not a number, the simulator's size or rate is not allowed,
             or the package that reads or renders is not installed.
     """
-    kind, _, seed = spec.partition(":")
-    if kind == SIMULATOR:
-        return _simulated(spec, seed, width, height, rate_hz, duration_s)
+    seed = simulator_seed(spec)
+    if seed is not None:
+        return _simulated(seed, width, height, rate_hz, duration_s)
     path = Path(spec).expanduser()
     # A bag's directory whose metadata is missing is told as such, rather than as no sequence.
     storage = [file for suffix in STORAGE_SUFFIXES for file in path.glob(f"*{suffix}")]
@@ -141,6 +141,23 @@ def open_dataset(
         return Dataset(path.resolve().name, f"{recording.layout} recording {path}", recording)
     sequence = open_sequence(path)
     return Dataset(path.resolve().name, f"{sequence.layout} sequence {path}", sequence)
+
+
+def simulator_seed(spec: str) -> int | None:
+    """Which apartment a specification names; None where it names no simulator.
+
+    Raises:
+        ConfigurationError: the seed is not a number.
+    """
+    kind, colon, seed = spec.partition(":")
+    if kind != SIMULATOR:
+        return None
+    if colon and not (seed.isascii() and seed.isdigit()):
+        raise ConfigurationError(
+            f"the simulator is '{SIMULATOR}' or '{SIMULATOR}:SEED' with a seed such as 3. "
+            f"Got '{spec}'"
+        )
+    return int(seed or 0)
 
 
 def frame_numbers(text: str) -> list[int]:
@@ -177,25 +194,19 @@ def load(sequence: FrameSequence, numbers: Sequence[int]) -> list[RgbdFrame]:
 
 
 def _simulated(
-    spec: str, seed: str, width: int, height: int, rate_hz: float, duration_s: float | None
+    seed: int, width: int, height: int, rate_hz: float, duration_s: float | None
 ) -> Dataset:
-    if ":" in spec and not (seed.isascii() and seed.isdigit()):
-        raise ConfigurationError(
-            f"the simulator is '{SIMULATOR}' or '{SIMULATOR}:SEED' with a seed such as 3. "
-            f"Got '{spec}'"
-        )
     try:
         from mirage_ros.sources.simulator import RobotCamera, robot_tour
     except ImportError as error:
         raise ConfigurationError(
             f"the simulator needs the Python package mujoco: {error}"
         ) from error
-    number = int(seed or 0)
     frames = robot_tour(
-        number, camera=RobotCamera(width, height), rate_hz=rate_hz, duration_s=duration_s
+        seed, camera=RobotCamera(width, height), rate_hz=rate_hz, duration_s=duration_s
     )
     return Dataset(
-        f"{SIMULATOR}:{number}",
-        f"simulated apartment {number}, {width}x{height} at {rate_hz:g} Hz",
+        f"{SIMULATOR}:{seed}",
+        f"simulated apartment {seed}, {width}x{height} at {rate_hz:g} Hz",
         frames,
     )
