@@ -58,6 +58,7 @@ class BoundsConfig:
         voxel_tokens: most tokens in a voxel. Voxels are as large as the cells of their tokens.
         forget_age: keyframes after which a token not seen again is worth 1 less.
         forget_distance: metres from the robot at which a token is worth 1 less.
+        forget_doubt: lack of confidence that makes a token worth 1 less.
         forget_redundancy: worthier tokens in its voxel that make a token worth 1 less.
 
     Raises:
@@ -79,7 +80,8 @@ class BoundsConfig:
     voxel_tokens: int = 16
     forget_age: float = 500.0
     forget_distance: float = 10.0
-    forget_redundancy: float = 4.0
+    forget_doubt: float = 4.0
+    forget_redundancy: float = 1.0
 
     def __post_init__(self) -> None:
         if self.capacity < 1:
@@ -90,7 +92,13 @@ class BoundsConfig:
             value = getattr(self, field.name)
             if isinstance(value, float) and not (math.isfinite(value) and value >= 0.0):
                 raise ConfigurationError(f"{field.name} must be finite and >= 0. Got {value}")
-        for name in ("same_fit", "forget_age", "forget_distance", "forget_redundancy"):
+        for name in (
+            "same_fit",
+            "forget_age",
+            "forget_distance",
+            "forget_doubt",
+            "forget_redundancy",
+        ):
             if getattr(self, name) == 0.0:
                 raise ConfigurationError(f"{name} must be positive. Got 0.0")
 
@@ -218,7 +226,7 @@ def surplus(
     """
     age = (now - tokens.seen.float()) / config.forget_age
     distance = (geometry.position - robot).norm(dim=1) / config.forget_distance
-    cost = age + distance - tokens.confidence
+    cost = age + distance + (1.0 - tokens.confidence) / config.forget_doubt
     cost = torch.where(protected >= 2.0, -torch.inf, cost)
     key = voxel_keys(geometry, stride)
     rank = rank_in_voxel(key, cost)

@@ -63,10 +63,19 @@ class FeatureFormat:
         self._fine = (~coarse).nonzero()[:, 0]
         self._coarse = coarse.nonzero()[:, 0]
         self._pairs = -(-len(self._coarse) // 2)
+        self._there: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
         if name in ("float32", "float16"):
             self.width = self.channels * (4 if name == "float32" else 2)
         else:
             self.width = len(self._fine) + self._pairs + self._groups
+
+    def _tables(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Numbers of the fine and the coarse channels, and the scales; moved once per device."""
+        if device not in self._there:
+            scales = torch.from_numpy(_SCALES)
+            tables = (self._fine.to(device), self._coarse.to(device), scales.to(device))
+            self._there[device] = tables
+        return self._there[device]
 
     @property
     def _groups(self) -> int:
@@ -91,13 +100,14 @@ class FeatureFormat:
             return latents.float().contiguous().view(torch.uint8)
         if self.name == "float16":
             return latents.half().contiguous().view(torch.uint8)
+        fine, coarse, table = self._tables(latents.device)
         parts, scales = [], []
-        if len(self._fine):
-            values, scale = _quantise(latents[:, self._fine.to(latents.device)], _FINE)
+        if len(fine):
+            values, scale = _quantise(latents[:, fine], _FINE, table)
             parts.append(values.to(torch.int8).view(torch.uint8))
             scales.append(scale)
-        if len(self._coarse):
-            values, scale = _quantise(latents[:, self._coarse.to(latents.device)], _COARSE)
+        if len(coarse):
+            values, scale = _quantise(latents[:, coarse], _COARSE, table)
             nibbles = (values + _COARSE_OFFSET).to(torch.uint8)
             if nibbles.shape[1] % 2:
                 nibbles = torch.nn.functional.pad(nibbles, (0, 1))
@@ -115,17 +125,17 @@ class FeatureFormat:
             return packed.contiguous().view(torch.float32)
         if self.name == "float16":
             return packed.contiguous().view(torch.float16).float()
-        count, fine = len(packed), len(self._fine)
-        scales = torch.from_numpy(_SCALES).to(packed.device)[packed[:, fine + self._pairs :].long()]
-        latents = torch.empty((count, self.channels), device=packed.device)
-        if fine:
-            values = packed[:, :fine].contiguous().view(torch.int8).float()
-            latents[:, self._fine.to(packed.device)] = values * scales[:, :1]
-        if len(self._coarse):
-            pairs = packed[:, fine : fine + self._pairs]
+        fine, coarse, table = self._tables(packed.device)
+        scales = table[packed[:, len(fine) + self._pairs :].long()]
+        latents = torch.empty((len(packed), self.channels), device=packed.device)
+        if len(fine):
+            values = packed[:, : len(fine)].contiguous().view(torch.int8).float()
+            latents[:, fine] = values * scales[:, :1]
+        if len(coarse):
+            pairs = packed[:, len(fine) : len(fine) + self._pairs]
             nibbles = torch.stack([pairs & 15, pairs >> 4], dim=2).flatten(1)
-            values = nibbles[:, : len(self._coarse)].float() - _COARSE_OFFSET
-            latents[:, self._coarse.to(packed.device)] = values * scales[:, -1:]
+            values = nibbles[:, : len(coarse)].float() - _COARSE_OFFSET
+            latents[:, coarse] = values * scales[:, -1:]
         return latents
 
     def unpack_cells(
@@ -155,9 +165,8 @@ class FeatureFormat:
         return shaped.permute(0, 3, 1, 2).contiguous()
 
 
-def _quantise(values: Tensor, largest: float) -> tuple[Tensor, Tensor]:
+def _quantise(values: Tensor, largest: float, table: Tensor) -> tuple[Tensor, Tensor]:
     """Whole numbers up to ``largest`` as float32, and the number (N,) uint8 of their scale."""
-    table = torch.from_numpy(_SCALES).to(values.device)
     # The least scale at which nothing is clipped.
     number = torch.searchsorted(table, values.abs().amax(dim=1) / largest).clamp(max=255)
     whole = (values / table[number][:, None]).round().clamp(-largest, largest)
