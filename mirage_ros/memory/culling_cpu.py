@@ -42,6 +42,7 @@ def visible_tokens(
         numbers = np.empty(total, dtype=np.int64)
         _decode_runs(
             runs,
+            RUN,
             ends - sizes,
             sizes,
             tokens.cell.numpy(),
@@ -94,12 +95,12 @@ def _runs_in_view(centre, half, planes):  # type: ignore[no-untyped-def]
 
 @compiled_parallel
 def _decode_runs(  # type: ignore[no-untyped-def]
-    runs, starts, sizes, cell, depth, normal, keyframe, keyframes, rows, numbers
+    runs, run_size, starts, sizes, cell, depth, normal, keyframe, keyframes, rows, numbers
 ):
     """What :func:`mirage_ros.memory.token_store.decode` does, for whole runs."""
     for entry in numba.prange(len(runs)):
         for i in range(sizes[entry]):
-            token, out = runs[entry] * RUN + i, starts[entry] + i
+            token, out = runs[entry] * run_size + i, starts[entry] + i
             table = keyframes[keyframe[token]]
             z = np.float64(depth[token])
             columns = np.int64(table[17])

@@ -19,10 +19,10 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 _EMPTY = np.iinfo(np.int64).max
-ONE, HALF, ZERO = np.float32(1.0), np.float32(0.5), np.float32(0.0)
+_ONE, _HALF, _ZERO = np.float32(1.0), np.float32(0.5), np.float32(0.0)
 _INFINITY = np.float32(np.inf)
 #: Tokens projected in one go.
-BLOCK = 512
+_BLOCK = 512
 #: Cells by which a token's window is widened so that rounding loses none; each is tested again.
 _MARGIN = np.float32(1e-3)
 _LIMIT, _STEPS = np.float32(FIT_LIMIT), np.float32(FIT_STEPS)
@@ -77,7 +77,7 @@ def select_rows(
 
 def view_scalars(
     camera: PinholeCamera, stride: int, config: ReadoutConfig
-) -> Floats:  # as project_block takes them
+) -> Floats:  # as _project takes them
     """What is the same for all tokens and views, rounded once, as torch rounds its scalars."""
     return np.array(
         [
@@ -101,7 +101,7 @@ def view_scalars(
 
 
 @compiled
-def project_block(tokens, start, count, pose, scalars, seen):  # type: ignore[no-untyped-def]
+def _project(tokens, start, count, pose, scalars, seen):  # type: ignore[no-untyped-def]
     """Tokens ``start`` on in one view: column, row, depth (0 = not seen), half side, mismatch."""
     px, py, pz = pose[0, 3], pose[1, 3], pose[2, 3]
     right_x, right_y, right_z = pose[0, 0], pose[1, 0], pose[2, 0]
@@ -124,28 +124,28 @@ def project_block(tokens, start, count, pose, scalars, seen):  # type: ignore[no
         facing = dx * tokens[7, start + i] + dy * tokens[8, start + i] + dz * tokens[9, start + i]
         near &= facing <= back * distance
         ratio = tokens[3, start + i] * focal / depth
-        half = HALF * ratio
-        half = half if half > HALF else HALF
+        half = _HALF * ratio
+        half = half if half > _HALF else _HALF
         half = half if half < max_reach else max_reach
         turn_x = dx / distance - tokens[4, start + i]
         turn_y = dy / distance - tokens[5, start + i]
         turn_z = dz / distance - tokens[6, start + i]
         turn = turn_x * turn_x + turn_y * turn_y + turn_z * turn_z
-        inverse = ONE / ratio
+        inverse = _ONE / ratio
         larger = ratio if ratio > inverse else inverse
         seen[0, i] = fx * right / depth + cx
         seen[1, i] = fy * down / depth + cy
-        seen[2, i] = depth if near else ZERO
+        seen[2, i] = depth if near else _ZERO
         seen[3, i] = half
-        seen[4, i] = scale_weight * (larger - ONE) + angle_weight * (HALF * turn)
+        seen[4, i] = scale_weight * (larger - _ONE) + angle_weight * (_HALF * turn)
 
 
 @compiled
-def cell_span(centre, reach, cells):  # type: ignore[no-untyped-def]
+def _span(centre, reach, cells):  # type: ignore[no-untyped-def]
     """Cells along an axis whose centres may lie within reach of a coordinate."""
     far = reach + _MARGIN
-    first = max(np.int64(np.ceil(centre - far - HALF)), 0)
-    last = min(np.int64(np.floor(centre + far - HALF)), cells - 1)
+    first = max(np.int64(np.ceil(centre - far - _HALF)), 0)
+    last = min(np.int64(np.floor(centre + far - _HALF)), cells - 1)
     return first, last
 
 
@@ -164,26 +164,26 @@ def _select(  # type: ignore[no-untyped-def]
     for task in numba.prange(views * parts):
         which, part = task // parts, task % parts
         surface, places, numbers = surfaces[task], place[task], token_of[task]
-        seen = np.empty((5, BLOCK), dtype=np.float32)
+        seen = np.empty((5, _BLOCK), dtype=np.float32)
         entry = 0
         end = count * (part + 1) // parts
-        for start in range(count * part // parts, end, BLOCK):
-            block = min(BLOCK, end - start)
-            project_block(tokens, start, block, poses[which], scalars, seen)
+        for start in range(count * part // parts, end, _BLOCK):
+            block = min(_BLOCK, end - start)
+            _project(tokens, start, block, poses[which], scalars, seen)
             for i in range(block):
                 u, v, depth, half = seen[0, i], seen[1, i], seen[2, i], seen[3, i]
-                if depth == ZERO:
+                if depth == _ZERO:
                     continue
                 places[entry, 0], places[entry, 1], places[entry, 2] = u, v, depth
                 places[entry, 3], places[entry, 4] = half, seen[4, i]
                 numbers[entry] = start + i
                 entry += 1
-                first_row, last_row = cell_span(v, half, rows)
-                first_column, last_column = cell_span(u, half, columns)
+                first_row, last_row = _span(v, half, rows)
+                first_column, last_column = _span(u, half, columns)
                 for row in range(first_row, last_row + 1):
-                    dv = abs(v - (np.float32(row) + HALF))
+                    dv = abs(v - (np.float32(row) + _HALF))
                     for column in range(first_column, last_column + 1):
-                        du = abs(u - (np.float32(column) + HALF))
+                        du = abs(u - (np.float32(column) + _HALF))
                         cell = row * columns + column
                         if max(du, dv) <= half and depth < surface[cell]:
                             surface[cell] = depth
@@ -207,14 +207,14 @@ def _select(  # type: ignore[no-untyped-def]
             continue
         for entry in range(found[task]):
             u, v, depth = places[entry, 0], places[entry, 1], places[entry, 2]
-            first_row, last_row = cell_span(v, reach, rows)
-            first_column, last_column = cell_span(u, reach, columns)
+            first_row, last_row = _span(v, reach, rows)
+            first_column, last_column = _span(u, reach, columns)
             for row in range(first_row, last_row + 1):
-                dv = abs(v - (np.float32(row) + HALF))
+                dv = abs(v - (np.float32(row) + _HALF))
                 for column in range(first_column, last_column + 1):
                     cell = row * columns + column
                     if covered[cell] == _INFINITY and depth < surface[cell]:
-                        du = abs(u - (np.float32(column) + HALF))
+                        du = abs(u - (np.float32(column) + _HALF))
                         if max(du, dv) < reach:
                             surface[cell] = depth
 
@@ -234,15 +234,15 @@ def _select(  # type: ignore[no-untyped-def]
         for entry in range(found[task]):
             u, v, depth = places[entry, 0], places[entry, 1], places[entry, 2]
             half, mismatch = places[entry, 3], places[entry, 4]
-            first_row, last_row = cell_span(v, max(reach, half), rows)
-            first_column, last_column = cell_span(u, max(reach, half), columns)
+            first_row, last_row = _span(v, max(reach, half), rows)
+            first_column, last_column = _span(u, max(reach, half), columns)
             for row in range(first_row, last_row + 1):
-                dv = v - (np.float32(row) + HALF)
+                dv = v - (np.float32(row) + _HALF)
                 for column in range(first_column, last_column + 1):
                     cell = row * columns + column
                     if depth > limit[cell]:
                         continue
-                    du = u - (np.float32(column) + HALF)
+                    du = u - (np.float32(column) + _HALF)
                     away = max(abs(du), abs(dv))
                     if away > half and away >= reach:
                         continue
@@ -262,3 +262,47 @@ def _select(  # type: ignore[no-untyped-def]
                     best[first, cell] = best[first + part, cell]
                     best_depth[first, cell] = best_depth[first + part, cell]
     return best[::parts], best_depth[::parts]
+
+
+@compiled
+def most_alike(  # type: ignore[no-untyped-def]
+    tokens, numbers, known, new, depth, least, pose, scalars, columns, limits, found
+):
+    """For each cell of one view, write into ``found`` the token that looks most like it.
+
+    ``least`` holds the error allowed for each cell; see :mod:`mirage_ros.memory.likeness`. It is
+    in this file because numba's cache looks only at the file of a function, not at those it calls.
+    """
+    reach, offset_weight, same_surface, same_fit = limits
+    rows = len(depth) // columns
+    seen = np.empty((5, _BLOCK), dtype=np.float32)
+    for start in range(0, tokens.shape[1], _BLOCK):
+        block = min(_BLOCK, tokens.shape[1] - start)
+        _project(tokens, start, block, pose, scalars, seen)
+        for i in range(block):
+            u, v, z, half, mismatch = seen[0, i], seen[1, i], seen[2, i], seen[3, i], seen[4, i]
+            if z == _ZERO:
+                continue
+            first_row, last_row = _span(v, max(reach, half), rows)
+            first_column, last_column = _span(u, max(reach, half), columns)
+            for row in range(first_row, last_row + 1):
+                dv = v - (np.float32(row) + _HALF)
+                for column in range(first_column, last_column + 1):
+                    du = u - (np.float32(column) + _HALF)
+                    away = max(abs(du), abs(dv))
+                    cell = row * columns + column
+                    if away > half and away >= reach:
+                        continue
+                    if depth[cell] == _ZERO or abs(z - depth[cell]) > same_surface * depth[cell]:
+                        continue
+                    fit = offset_weight * (du * du + dv * dv) + mismatch
+                    strictness = max(_ONE, fit / same_fit)
+                    error = _ZERO
+                    for channel in range(known.shape[1]):
+                        difference = known[start + i, channel] - new[cell, channel]
+                        error += difference * difference * strictness
+                        if error >= least[cell]:
+                            break
+                    if error < least[cell]:
+                        least[cell] = error
+                        found[cell] = numbers[start + i]
