@@ -66,6 +66,8 @@ def environment(*folders: Path) -> dict[str, str]:
 def start_probe(what: str, folder: Path, stdout: int) -> subprocess.Popen[str]:
     (folder / "probe_command.py").write_text(PROBE)
     script = (
+        # A shell's background jobs ignore interrupts, and so would the programs of this test there.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from mirage_ros import cli\n"
         "cli.COMMANDS['probe'] = ('probe_command', 'for this test')\n"
         "sys.exit(cli.main())"
@@ -109,6 +111,8 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["report", "--help"]])
 def test_help_imports_neither_torch_nor_matplotlib(arguments: list[str]) -> None:
     script = (
+        # A shell's background jobs ignore interrupts, and so would the programs of this test there.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from mirage_ros import cli\n"
         "try: cli.main()\n"
         "except SystemExit as end: assert end.code == 0\n"
