@@ -126,12 +126,13 @@ def load_latent(
         tokens = PackedTokens(**{field: arrays[f"{name}.{field}"] for field in FIELDS})
         _check_content(path, name, tokens, arrays[f"{name}.keyframes"], features)
         stores[name] = (tokens, arrays[f"{name}.keyframes"], arrays[f"{name}.stamps_ns"])
-    try:
-        clock = int(header["clock"])
-        frame = header["frame_id"]
-    except (KeyError, ValueError) as error:
-        raise MemoryFormatError(f"{path}: expected a clock and a frame. Got {error}") from error
-    return LatentFile(header, frame, clock, stores)
+    clock = header.get("clock", "")
+    if not (clock.isdecimal() and int(clock) < 2**15) or "frame_id" not in header:
+        raise MemoryFormatError(
+            f"{path}: expected a frame_id and a clock from 0 to {2**15 - 1}. "
+            f"Got frame_id '{header.get('frame_id')}' and clock '{clock[:20]}'"
+        )
+    return LatentFile(header, header["frame_id"], int(clock), stores)
 
 
 def _check_array(path: Path, name: str, array: Tensor, count: int, like: Tensor) -> None:

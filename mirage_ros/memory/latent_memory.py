@@ -301,6 +301,8 @@ class LatentMemory:
         batch = tokens_of_view(view, self.features, self._exact_depth)
         if len(batch.tokens) == 0:
             return MemoryUpdate()
+        # Before anything is compared, because numbers of tokens may change.
+        forgotten = store.make_room()
         if self.config.bounds.merge and store.count:
             verdict = self._judge(batch, view, store)
         else:
@@ -317,6 +319,7 @@ class LatentMemory:
             int(verdict.appended.sum()),
             int(verdict.replacing.sum()),
             int(verdict.confirming.sum()),
+            forgotten,
         )
 
     def _judge(self, batch: ViewTokens, view: View, store: TokenStore) -> Verdict:

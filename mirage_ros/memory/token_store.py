@@ -188,12 +188,10 @@ class TokenStore(TokenArrays):
         stamp_ns: int,
         now: int,
     ) -> int:
-        """Enter a keyframe into the table; its row."""
+        """Enter a keyframe into the table, which has room; its row (see :meth:`make_room`)."""
         pose = T_world_camera[:3].ravel().tolist()
         grid = [camera.fx, camera.fy, camera.cx, camera.cy, focal, camera.width, camera.height]
         row = torch.tensor([*pose, *grid, now], dtype=torch.float64)
-        if len(self.stamps_ns) >= MOST_KEYFRAMES:
-            self.forget_keyframes(MOST_KEYFRAMES - MOST_KEYFRAMES // 16)
         self._arrays["keyframes"] = torch.cat([self.keyframes, row[None].to(self._device)])
         stamp = torch.tensor([stamp_ns], dtype=torch.int64, device=self._device)
         self._arrays["stamps_ns"] = torch.cat([self.stamps_ns, stamp])
@@ -274,6 +272,15 @@ class TokenStore(TokenArrays):
         self._arrays["boxes"] = _empty_box(self._device).repeat(-(-self.count // RUN), 1)
         self._shared.clear()
         self._extend_boxes(torch.arange(self.count, device=self._device))
+
+    def make_room(self) -> int:
+        """See to it that a keyframe can be entered; tokens forgotten for that.
+
+        Where the table is full, a sixteenth of it is given up. Numbers of tokens change then.
+        """
+        if len(self.stamps_ns) < MOST_KEYFRAMES:
+            return 0
+        return self.forget_keyframes(MOST_KEYFRAMES - MOST_KEYFRAMES // 16)
 
     def forget_keyframes(self, most: int) -> int:
         """Keep ``most`` keyframes of those that tokens are left of, the latest; tokens forgotten.

@@ -130,6 +130,21 @@ def test_keyframes_that_nothing_is_left_of_are_forgotten() -> None:
     assert one.nbytes < 100 * CELLS + 200 * 170
 
 
+def test_a_full_keyframe_table_costs_old_tokens_and_misplaces_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mirage_ros.memory.token_store.MOST_KEYFRAMES", 16)
+    one = memory()
+    for frame in tour(laps=2):
+        one.observe(frame)
+        assert len(one._observed.stamps_ns) <= 16
+        assert error(one, frame) < 0.005
+    branch = one.branch()
+    for _ in range(40):
+        branch.write(*imagined(0.5), CAMERA, BEHIND[None], 1)
+    assert len(branch._own.stamps_ns) <= 16
+
+
 def test_time_goes_on_beyond_sixteen_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mirage_ros.memory.latent_memory._CLOCK_LIMIT", 10)
     one, other = memory(capacity=4 * CELLS), memory(capacity=4 * CELLS)

@@ -118,7 +118,9 @@ def refused(path: Path, match: str, frame_id: str | None = "odom") -> None:
         ("features", "int8", "expected features 'compact'. Got 'int8'"),
         ("channel_gain", "[1.0]", "expected channel_gain"),
         ("frame_id", "map", "expected frame_id 'odom'. Got 'map'"),
-        ("clock", "soon", "expected a clock"),
+        ("clock", "soon", "a clock from 0 to 32767. Got.*clock 'soon'"),
+        ("clock", "-1", "a clock from 0 to 32767"),
+        ("clock", "1000000", "a clock from 0 to 32767"),
         ("observed_tokens", "5", "expected 5 observed tokens. Got"),
     ],
 )

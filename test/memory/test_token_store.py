@@ -156,6 +156,7 @@ def test_the_keyframe_table_ends_where_its_numbers_do(monkeypatch: pytest.Monkey
     monkeypatch.setattr("mirage_ros.memory.token_store.MOST_KEYFRAMES", 16)
     store = TokenStore(6, exact_depth=False, device="cpu")
     for number in range(50):
+        store.make_room()
         row = store.add_keyframe(pose(number), GRID, FOCAL, number, number)
         if number % 2:
             store.append(tokens(3, row, seed=number))
