@@ -16,7 +16,7 @@ PACKAGE = ROOT / "mirage_ros"
 
 #: The rooms, lowest first. A room may import from lower ones and from itself.
 ORDER = (
-    ("errors", "compiled"),
+    ("atomic", "errors", "compiled"),
     ("geometry",),
     ("frames", "keyframes"),
     ("codec",),

@@ -74,8 +74,8 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"threads must be at least 1. Got {options.threads}")
     import torch
 
+    from mirage_ros.atomic import write_atomically
     from mirage_ros.codec import DctCodec
-    from mirage_ros.evaluation.atomic import write_atomically
     from mirage_ros.evaluation.html_report import html_page
     from mirage_ros.evaluation.result_file import write_result
     from mirage_ros.evaluation.results import Result
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     )
     path = options.out / "benchmark.json"
     write_result(result, path)
-    write_atomically(options.out / "report.html", html_page([(result, options.out)]))
+    write_atomically(options.out / "report.html", html_page([(result, options.out)]).encode())
     for target in result.targets:
         mark = {True: "met", False: "MISSED", None: "not measured"}[target.met]
         print(f"{mark:>12}  {target.name}: {target.measured} ({target.wanted}) {target.comment}")

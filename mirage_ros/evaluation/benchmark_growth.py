@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from mirage_ros.codec.base import Codec
 from mirage_ros.evaluation.benchmark_tour import CHUNK, Progress
+from mirage_ros.evaluation.image_metrics import means, psnr
+from mirage_ros.evaluation.picture import as_unit
+from mirage_ros.evaluation.readout_view import readout_view
 from mirage_ros.evaluation.results import Cell, Plot, Section, Series, Table, Target
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.memory import BoundsConfig, LatentMemory, LatentMemoryConfig
@@ -82,23 +84,14 @@ def recall(
     memory = LatentMemory(codec, LatentMemoryConfig(bounds=BoundsConfig(capacity=capacity)))
     for number in progress(range(len(stored)), f"eviction, capacity {capacity}"):
         memory.observe(stored[number])
-    errors, covered = [], []
+    decibels, covered = [], []
     for frame in asked:
-        readout = memory.read(frame.camera, frame.T_world_camera[None])
-        shown = codec.decode(readout.latents)[0].clamp(0.0, 1.0).permute(1, 2, 0)
-        truth = torch.from_numpy(frame.image).float() / 255.0
-        stride = codec.spatial_stride
-        mask = readout.coverage[0].repeat_interleave(stride, 0).repeat_interleave(stride, 1)
-        if bool(mask.any()):
-            errors.append(float((shown - truth)[mask].square().mean()))
-        else:
-            errors.append(math.nan)
-        covered.append(float(mask.float().mean()))
+        shown, mask = readout_view(memory, codec, frame)
+        decibels.append(psnr(shown, as_unit(frame.image), mask))
+        covered.append(float(mask.mean()))
 
     def over(part: slice) -> tuple[float, float]:
-        known = [error for error in errors[part] if not math.isnan(error)]
-        decibels = [-10.0 * math.log10(max(error, 1e-10)) for error in known]
-        mean = statistics.fmean(decibels) if decibels else math.nan
+        (mean,) = means([(value,) for value in decibels[part]])
         return mean, statistics.fmean(covered[part])
 
     return (*over(slice(None)), *over(slice(-(CHUNK - 1), None)))
@@ -129,8 +122,8 @@ def section(
     second = laps_count[1] / laps_count[0] - 1.0 if len(laps_count) > 1 else math.nan
     later = laps_count[-1] / laps_count[0] - 1.0
     rows: list[list[Cell]] = [
-        [name, capacity, round(psnr, 2), round(cover, 4), round(near, 2), round(near_cover, 4)]
-        for name, (capacity, psnr, cover, near, near_cover) in kept.items()
+        [name, capacity, round(whole, 2), round(cover, 4), round(near, 2), round(near_cover, 4)]
+        for name, (capacity, whole, cover, near, near_cover) in kept.items()
     ]
     over = max(at_capacity.count) / at_capacity.capacity
     return Section(

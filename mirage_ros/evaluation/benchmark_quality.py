@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from mirage_ros.codec.base import Codec
 from mirage_ros.evaluation.benchmark_tour import MIB, Progress
 from mirage_ros.evaluation.image_metrics import psnr, sharpness, ssim
+from mirage_ros.evaluation.picture import as_unit
+from mirage_ros.evaluation.readout_view import readout_view
 from mirage_ros.evaluation.results import Cell, Section, Table, Target
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.memory import BoundsConfig, LatentMemory, LatentMemoryConfig
@@ -90,13 +90,9 @@ def _quality(
         memory.observe(frame)
     seconds = (time.perf_counter() - start) / len(sources)
     figures = []
-    stride = codec.spatial_stride
     for frame in targets:
-        readout = memory.read(frame.camera, frame.T_world_camera[None])
-        mask = readout.coverage[0].numpy().repeat(stride, axis=0).repeat(stride, axis=1)
-        truth = frame.image.astype(np.float32) / np.float32(255.0)
-        shown = codec.decode(readout.latents)[0].clamp(0.0, 1.0).permute(1, 2, 0).numpy()
-        shown = shown * mask[..., None]
+        shown, mask = readout_view(memory, codec, frame)
+        truth = as_unit(frame.image)
         figures.append(
             (
                 float(mask.mean()),

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mirage_ros.atomic import write_atomically
 from mirage_ros.errors import ConfigurationError
-from mirage_ros.evaluation.atomic import write_atomically
 from mirage_ros.evaluation.datasets import (
     FrameSequence,
     frame_numbers,
@@ -181,7 +181,7 @@ def run(options: argparse.Namespace) -> int:
         },
     )
     write_result(result, options.out / "evaluate.json")
-    write_atomically(options.out / "report.html", html_page([(result, options.out)]))
+    write_atomically(options.out / "report.html", html_page([(result, options.out)]).encode())
     print(short_table(findings))
     print(f"\n{options.out / 'report.html'}")
     return 0

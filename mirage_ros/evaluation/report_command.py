@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mirage_ros.atomic import write_atomically
 from mirage_ros.errors import ConfigurationError
-from mirage_ros.evaluation.atomic import write_atomically
 from mirage_ros.evaluation.result_file import read_result
 
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     if output.resolve() in [path.resolve() for path in options.results]:
         raise ConfigurationError(f"the page must not replace a result. Got {output} for both")
     documents = [(read_result(path), path.parent) for path in options.results]
-    write_atomically(output, html_page(documents, options.title))
+    write_atomically(output, html_page(documents, options.title).encode())
     targets = [target for result, _ in documents for target in result.targets]
     met = sum(target.met is True for target in targets)
     print(f"{output}: results {len(documents)}, targets met {met} of {len(targets)}")

@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mirage_ros.atomic import write_atomically
 from mirage_ros.errors import ResultFormatError
-from mirage_ros.evaluation.atomic import write_atomically
 from mirage_ros.evaluation.results import (
     Picture,
     Plot,
@@ -83,7 +83,7 @@ def write_result(result: Result, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    write_atomically(path, to_json(result))
+    write_atomically(path, to_json(result).encode())
 
 
 def read_result(path: Path) -> Result:

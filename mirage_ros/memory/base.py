@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mirage_ros.errors import MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 
@@ -121,6 +122,26 @@ class MemoryBranch(ReadableMemory, Protocol):
     ) -> MemoryUpdate:
         """Store imagined views, where nothing observed is known."""
         ...
+
+
+def check_imagined(
+    latents: Tensor,  # (T, C, h, w)
+    depth: Tensor,  # (T, h, w)
+    channels: int,
+    grid: PinholeCamera,  # of the latent grid
+    count: int,  # poses T
+) -> None:
+    """Check that imagined views fit each other, the camera and the poses.
+
+    Raises:
+        MemoryFormatError: they do not.
+    """
+    shape = (count, grid.height, grid.width)
+    if depth.shape != shape or latents.shape != (count, channels, *shape[1:]):
+        raise MemoryFormatError(
+            f"imagined views must be latents ({count}, {channels}, {shape[1]}, {shape[2]}) "
+            f"and depth {shape}. Got {tuple(latents.shape)} and {tuple(depth.shape)}"
+        )
 
 
 class SpatialMemory(ReadableMemory, Protocol):

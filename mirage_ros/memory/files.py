@@ -7,8 +7,6 @@ header is checked against what the reader expects before any array is looked at.
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import mirage_ros
+from mirage_ros.atomic import write_atomically
 from mirage_ros.errors import MemoryFormatError
 
 FORMAT = "mirage_ros/memory"
@@ -33,10 +32,7 @@ def write_memory(
     header: Mapping[str, str],
     arrays: Mapping[str, Tensor],
 ) -> None:
-    """Write a memory file under another name, then rename it.
-
-    So a reader, and whoever comes after a crash at any moment, finds the old file or the new one,
-    each of them whole.
+    """Write a memory file, whole or not at all.
 
     Raises:
         OSError: the file cannot be written; the old one is untouched then.
@@ -50,21 +46,7 @@ def write_memory(
         **header,
     }
     on_cpu = {name: array.detach().cpu().contiguous() for name, array in arrays.items()}
-    content = save(on_cpu, metadata)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp keeps the file to its owner; a memory file is like any other file.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_directory(path.parent)
+    write_atomically(path, save(on_cpu, metadata))
 
 
 def read_header(path: Path) -> dict[str, str]:
@@ -149,19 +131,3 @@ def _checked(path: Path, header: dict[str, str], expected: Mapping[str, str]) ->
 
 def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the rename itself last; not every file system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

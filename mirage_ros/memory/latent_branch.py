@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mirage_ros.errors import MemoryFormatError
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
-from mirage_ros.memory.base import MemoryUpdate, Poses, Readout
+from mirage_ros.memory.base import MemoryUpdate, Poses, Readout, check_imagined
 from mirage_ros.memory.layers import Layers
 from mirage_ros.memory.token_store import TokenArrays
 from mirage_ros.memory.view_tokens import View
@@ -90,13 +89,8 @@ class LatentBranch:
             PoseError: a pose is not rigid.
         """
         grid = camera.latent(self.memory.codec.spatial_stride)
-        shape = (len(T_world_camera), grid.height, grid.width)
         channels = self.memory.codec.channels
-        if depth.shape != shape or latents.shape != (shape[0], channels, *shape[1:]):
-            raise MemoryFormatError(
-                f"imagined views must be latents ({shape[0]}, {channels}, {shape[1]}, {shape[2]}) "
-                f"and depth {shape}. Got {tuple(latents.shape)} and {tuple(depth.shape)}"
-            )
+        check_imagined(latents, depth, channels, grid, len(T_world_camera))
         known = Layers(self._observed, (*self._imagined, *self._inherited))
         update = MemoryUpdate()
         for number, pose in enumerate(T_world_camera):

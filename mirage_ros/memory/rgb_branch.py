@@ -10,10 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mirage_ros.errors import MemoryFormatError
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
-from mirage_ros.memory.base import MemoryUpdate, Poses, Readout
+from mirage_ros.memory.base import MemoryUpdate, Poses, Readout, check_imagined
 from mirage_ros.memory.rgb_points import POINT_BYTES, Points, rasterise
 from mirage_ros.memory.rgb_readout import PointLayers, free_pixels, pictures_of, points_of
 
@@ -110,13 +109,7 @@ class RgbBranch:
         codec, config = self.memory.codec, self.memory.config
         stride = codec.spatial_stride
         grid = camera.latent(stride)
-        shape = (len(T_world_camera), grid.height, grid.width)
-        if depth.shape != shape or latents.shape != (shape[0], codec.channels, *shape[1:]):
-            raise MemoryFormatError(
-                f"imagined views must be latents ({shape[0]}, {codec.channels}, {shape[1]}, "
-                f"{shape[2]}) and depth {shape}. Got {tuple(latents.shape)} and "
-                f"{tuple(depth.shape)}"
-            )
+        check_imagined(latents, depth, codec.channels, grid, len(T_world_camera))
         poses = [validate_pose(pose, "T_world_camera") for pose in T_world_camera]
         images = pictures_of(codec.decode(latents))
         depths = depth.cpu().numpy().astype(np.float32)

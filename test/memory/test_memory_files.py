@@ -19,7 +19,6 @@ from mirage_ros.errors import MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory import LatentMemory, LatentMemoryConfig
-from mirage_ros.memory import files as memory_files
 
 CAMERA = PinholeCamera(96, 64, 80.0, 80.0, 48.0, 32.0)
 
@@ -243,7 +242,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(memory_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         LatentMemory(DctCodec()).save(saved, "odom")
     assert saved.read_bytes() == before
