@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirage_ros.errors import ConfigurationError
-from mirage_ros.frames import fit_frame
+from mirage_ros.frames import RgbdFrame, fit_frame
+from mirage_ros.sources.frame_source import FrameSource
 
 #: Parts of the benchmark, in order.
 PARTS = ("tour", "growth", "readout", "quality")
@@ -119,7 +120,7 @@ def _tour_parts(codec, scale: Scale, options: argparse.Namespace, parts: list[st
     step = benchmark_tour.CHUNK - 1
     count = (scale.chunks + 1) * step + 1
     tour = closed_loop_tour(options.seed, count, width=width, height=height)
-    frames = [tour.frames[number] for number in _bar(range(count), "render the tour")]
+    frames = _rendered(tour.frames, count, "render the tour")
     sections = []
     if "tour" in parts:
         costs = []
@@ -149,7 +150,7 @@ def _growth_part(codec, scale: Scale, options: argparse.Namespace):  # type: ign
         options.seed, 2 * lap + 1, width=width, height=height,
         metres_per_chunk=0.5, degrees_per_chunk=7.5,
     )  # fmt: skip
-    frames = [tour.frames[number] for number in _bar(range(2 * lap), "render the laps")]
+    frames = _rendered(tour.frames, 2 * lap, "render the laps")
     stored, between = frames[::2], frames[1::2]
     free = growth.laps(codec, stored, scale.growth_chunks, BoundsConfig().capacity, _bar)
     filled = free.count[scale.lap_chunks - 1]
@@ -183,10 +184,16 @@ def _quality_parts(codec, options: argparse.Namespace) -> list:  # type: ignore[
         name = Path(options.sequence).name
         sections.append(quality.section(name, quality.measure(codec, sources, targets, _bar)))
     tour = closed_loop_tour(options.seed, 49 if not options.quick else 17)
-    frames = [tour.frames[number] for number in _bar(range(len(tour.frames)), "render")]
+    frames = _rendered(tour.frames, len(tour.frames), "render")
     simulated = quality.measure(codec, frames[::2], frames[1::2], _bar)
     sections.append(quality.section(f"simulated apartment {options.seed}", simulated))
     return sections
+
+
+def _rendered(frames: FrameSource, count: int, what: str) -> list[RgbdFrame]:
+    """The first frames of a simulated tour, whose renderer is not needed afterwards."""
+    with frames:
+        return [frames[number] for number in _bar(range(count), what)]
 
 
 def _command(options: argparse.Namespace) -> str:

@@ -45,6 +45,9 @@ class FrameSequence(Protocol):
 
     def __getitem__(self, index: int) -> RgbdFrame: ...
 
+    def close(self) -> None:
+        """Free what is held open."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -86,9 +89,7 @@ class Dataset:
 
     def close(self) -> None:
         """Close files and renderers; frames cannot be had afterwards."""
-        close = getattr(self.frames, "close", None)
-        if close is not None:
-            close()
+        self.frames.close()
 
     def __enter__(self) -> Dataset:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,13 +12,14 @@ from mirage_ros.errors import CameraError, SequenceError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.sources import seven_scenes, tum
+from mirage_ros.sources.frame_source import FrameSource
 from mirage_ros.sources.layout import FrameFiles, Listing
 
 #: Depth values that mean 'unknown' in either layout.
 _UNKNOWN_DEPTH = (0, 65535)
 
 
-class RgbdSequence:
+class RgbdSequence(FrameSource):
     """Frames of a recording, decoded when asked for; safe to index from several threads.
 
     Attributes:
@@ -49,9 +49,6 @@ class RgbdSequence:
 
     def __len__(self) -> int:
         return len(self._frames)
-
-    def __iter__(self) -> Iterator[RgbdFrame]:
-        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> RgbdFrame:
         """The frame at a position, negative ones counted from the end.
@@ -96,13 +93,6 @@ class RgbdSequence:
     def poses(self) -> NDArray[np.float64]:
         """(N, 4, 4) T_world_camera of every frame, optical convention; nothing is decoded."""
         return np.stack([frame.T_world_camera for frame in self._frames])
-
-    @property
-    def rate_hz(self) -> float:
-        """Median frame rate of the recording; 0 for a single frame."""
-        if len(self) < 2:
-            return 0.0
-        return float(1e9 / np.median(np.diff(self.stamps_ns)))
 
 
 def open_sequence(directory: str | Path) -> RgbdSequence:

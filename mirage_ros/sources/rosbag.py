@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from mirage_ros.geometry.rectify import Rectifier
 from mirage_ros.sources.bag_index import BagIndex, index_bag
 from mirage_ros.sources.bag_reader import BagReader
 from mirage_ros.sources.bag_topics import COMPRESSED_IMAGE, BagTopics, choose_topics
+from mirage_ros.sources.frame_source import FrameSource
 from mirage_ros.sources.image_messages import (
     depth_from_image,
     rgb_from_compressed,
@@ -75,7 +74,7 @@ class _Entry:
     T_world_camera: NDArray[np.float64]
 
 
-class RosbagSequence:
+class RosbagSequence(FrameSource):
     """Frames of a bag, read and decoded when asked for; safe to index from several threads.
 
     Opening reads the chosen topics once from beginning to end and keeps about half a kilobyte per
@@ -135,9 +134,6 @@ class RosbagSequence:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[RgbdFrame]:
-        return (self[index] for index in range(len(self)))
-
     def __getitem__(self, index: int) -> RgbdFrame:
         """The frame at a position, negative ones counted from the end.
 
@@ -165,27 +161,9 @@ class RosbagSequence:
         """(N, 4, 4) T_world_camera of every frame, optical convention; nothing is decoded."""
         return np.stack([entry.T_world_camera for entry in self._entries])
 
-    @property
-    def rate_hz(self) -> float:
-        """Median frame rate of the recording; 0 for a single frame."""
-        if len(self) < 2:
-            return 0.0
-        return float(1e9 / np.median(np.diff(self.stamps_ns)))
-
     def close(self) -> None:
         """Close the bag's files; no frame can be read afterwards."""
         self._bag.close()
-
-    def __enter__(self) -> RosbagSequence:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _image(self, entry: _Entry) -> NDArray[np.uint8]:  # (H, W, 3)
         topic = self.topics.image

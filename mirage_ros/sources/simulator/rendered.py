@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.sources.frame_source import FrameSource
 from mirage_ros.sources.simulator.apartment import build_apartment
 from mirage_ros.sources.simulator.robot import RobotCamera
 from mirage_ros.sources.simulator.simulator import Simulator
@@ -21,7 +20,7 @@ from mirage_ros.sources.simulator.tour import CONTROL_PERIOD, Tour
 _PATIENCE = 2.0
 
 
-class RenderedSequence:
+class RenderedSequence(FrameSource):
     """Frames along given camera poses, like those of a recording; nothing is kept in memory.
 
     Rendering belongs to the thread that asks for the first frame.
@@ -57,9 +56,6 @@ class RenderedSequence:
     def __len__(self) -> int:
         return len(self._poses)
 
-    def __iter__(self) -> Iterator[RgbdFrame]:
-        return (self[index] for index in range(len(self)))
-
     def __getitem__(self, index: int) -> RgbdFrame:
         """The frame at a position, negative ones counted from the end.
 
@@ -86,27 +82,9 @@ class RenderedSequence:
         """(N, 4, 4) T_world_camera of every frame, optical convention; nothing is rendered."""
         return self._poses.copy()
 
-    @property
-    def rate_hz(self) -> float:
-        """Median frame rate; 0 for a single frame."""
-        if len(self) < 2:
-            return 0.0
-        return float(1e9 / np.median(np.diff(self._stamps_ns)))
-
     def close(self) -> None:
         """Free the renderer's OpenGL context."""
         self._simulator.close()
-
-    def __enter__(self) -> RenderedSequence:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def robot_tour(
