@@ -43,3 +43,7 @@ class ResultFormatError(MirageError):
 
 class UnavailableError(MirageError):
     """An optional package or its weights are not at hand; the message says what is missing."""
+
+
+class GenerationError(MirageError):
+    """A model was given, or made, what it cannot: shapes, counts, numbers that are not finite."""
