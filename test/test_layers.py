@@ -16,12 +16,13 @@ PACKAGE = ROOT / "mirage_ros"
 
 #: The rooms, lowest first. A room may import from lower ones and from itself.
 ORDER = (
-    ("atomic", "errors", "compiled"),
+    ("atomic", "errors", "compiled", "stages"),
     ("geometry",),
     ("frames", "keyframes"),
     ("codec",),
     ("memory", "sources"),
     ("generation",),
+    ("rollout",),
     ("world_model",),
     ("backends",),
     ("evaluation",),
