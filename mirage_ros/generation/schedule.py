@@ -16,10 +16,7 @@ from diffusers.schedulers import FlowMatchEulerDiscreteScheduler, UniPCMultistep
 from torch import Tensor
 
 from mirage_ros.errors import ConfigurationError
-
-#: ``unipc``: multistep, for 8 steps and more. ``euler``: one step after the other. ``renoise``: to
-#: the clean sample and back to the next level with new noise, as few-step models are trained.
-SOLVERS = ("unipc", "euler", "renoise")
+from mirage_ros.wan_settings import SOLVERS
 
 #: Levels of training; the model is told a level times this.
 TRAIN_STEPS = 1000
@@ -32,7 +29,7 @@ class Schedule:
     Attributes:
         steps: evaluations of the model.
         shift: moves the levels towards noise; 5 is what Wan2.2-TI2V-5B is published with.
-        solver: one of :data:`SOLVERS`.
+        solver: one of :data:`mirage_ros.wan_settings.SOLVERS`.
         sigmas: the levels themselves, falling, in (0, 1], as few-step models come with; empty: from
             ``steps`` and ``shift``.
 
