@@ -1,6 +1,10 @@
-"""Pixels to latents and back."""
+"""Pixels to latents and back.
 
-from mirage_ros.codec.base import Codec
+The codec of Wan2.2 is not loaded with the others, because it needs diffusers:
+:mod:`mirage_ros.codec.wan`.
+"""
+
+from mirage_ros.codec.base import Codec, DecodeStream
 from mirage_ros.codec.dct import DctCodec
 
-__all__ = ["Codec", "DctCodec"]
+__all__ = ["Codec", "DctCodec", "DecodeStream"]

@@ -7,6 +7,28 @@ from typing import Protocol
 from torch import Tensor
 
 
+class DecodeStream(Protocol):
+    """Decodes one video chunk by chunk, without a seam between the chunks.
+
+    It holds whatever the frames to come depend on, and its size does not grow with the number of
+    chunks. Streams of one codec know nothing of each other, so they may take turns.
+    """
+
+    def decode(
+        self,
+        latents: Tensor,  # (T', C, h, w) float32, those that follow the ones of the calls before
+    ) -> Tensor:  # (T, 3, H, W) float32 RGB, not clamped
+        """Frames of the next latents.
+
+        The first call gives ``1 + (T' - 1) * temporal_stride`` frames, because the first latent
+        frame of a video stands for a single image; later calls give ``T' * temporal_stride``.
+
+        Raises:
+            CodecError: shape or type does not fit, or the size is not that of the calls before.
+        """
+        ...
+
+
 class Codec(Protocol):
     """Maps RGB frames to latents and back.
 
@@ -28,8 +50,11 @@ class Codec(Protocol):
     def encode(
         self,
         frames: Tensor,  # (T, 3, H, W) float32 RGB in [0, 1]
-    ) -> Tensor:  # (T', C, h, w) float32, roughly unit variance per channel
-        """Latents of ``frames``; h = H / stride, w = W / stride.
+    ) -> Tensor:  # (T, C, h, w) float32, roughly unit variance per channel
+        """Latents of ``frames``, each encoded alone; h = H / stride, w = W / stride.
+
+        Whatever the temporal stride: T frames are T images here, not a video of T frames. That is
+        how a sensor's keyframes are stored.
 
         Raises:
             CodecError: shape, type or size (not a multiple of the stride) does not fit.
@@ -39,12 +64,16 @@ class Codec(Protocol):
     def decode(
         self,
         latents: Tensor,  # (T', C, h, w) float32
-    ) -> Tensor:  # (T, 3, H, W) float32 RGB, not clamped
-        """Frames of ``latents``.
+    ) -> Tensor:  # (1 + (T' - 1) * temporal_stride, 3, H, W) float32 RGB, not clamped
+        """Frames of ``latents`` as one video: what the first call of a new stream gives.
 
         Raises:
             CodecError: shape or type does not fit.
         """
+        ...
+
+    def stream(self) -> DecodeStream:
+        """A new video to be decoded chunk by chunk."""
         ...
 
     def mean_colour(

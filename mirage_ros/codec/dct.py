@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mirage_ros.errors import CodecError
+from mirage_ros.codec.checks import check_features, check_planes
 
 #: Pixels per block side, coefficients kept of Y, Cb and Cr.
 BLOCK = 16
@@ -129,9 +129,13 @@ class DctCodec:
         Raises:
             CodecError: not float32 or not (T, 48, h, w).
         """
-        _check(latents, self.channels, "latents", 1)
+        check_planes(latents, self.channels, "latents")
         shifted = latents + self._offset.to(latents.device)[:, None, None]
         return _shuffle(self._synthesis, shifted)
+
+    def stream(self) -> DctCodec:
+        """The codec itself: latent frames decode one by one, so a stream has nothing to hold."""
+        return self
 
     def analysis(
         self,
@@ -142,7 +146,7 @@ class DctCodec:
         Raises:
             CodecError: as :meth:`encode`.
         """
-        _check(frames, 3, "frames", BLOCK)
+        check_planes(frames, 3, "frames", BLOCK)
         blocks = functional.pixel_unshuffle(frames, BLOCK)  # (T, 768, h, w)
         return _mix(self._analysis.to(frames.device), blocks)
 
@@ -157,7 +161,7 @@ class DctCodec:
         Raises:
             CodecError: as :meth:`decode`.
         """
-        _check(latents, self.channels, "latents", 1)
+        check_planes(latents, self.channels, "latents")
         return _shuffle(self._analysis.T, latents)
 
     def mean_colour(
@@ -169,10 +173,7 @@ class DctCodec:
         Raises:
             CodecError: not (N, 48).
         """
-        if features.ndim != 2 or features.shape[1] != self.channels:
-            raise CodecError(
-                f"features must have shape (N, {self.channels}). Got {tuple(features.shape)}"
-            )
+        check_features(features, self.channels)
         constant = features[:, self._dc_channels].float()
         colour = constant @ self._colour.to(features.device).T + self._grey.to(features.device)
         return colour.clamp(0.0, 1.0)
@@ -187,18 +188,3 @@ def _mix(matrix: Tensor, planes: Tensor) -> Tensor:
 def _shuffle(matrix: Tensor, latents: Tensor) -> Tensor:
     """Blocks ``matrix`` (768, 48) makes of ``latents``, laid out as frames."""
     return functional.pixel_shuffle(_mix(matrix.to(latents.device), latents), BLOCK)
-
-
-def _check(tensor: Tensor, channels: int, name: str, multiple: int) -> None:
-    if tensor.ndim != 4 or tensor.shape[1] != channels:
-        raise CodecError(
-            f"{name} must have shape (T, {channels}, rows, columns). Got {tuple(tensor.shape)}"
-        )
-    if tensor.dtype != torch.float32:
-        raise CodecError(f"{name} must be float32. Got {tensor.dtype}")
-    rows, columns = tensor.shape[2:]
-    if rows % multiple or columns % multiple or not (rows and columns):
-        raise CodecError(
-            f"{name} must have sides that are positive multiples of {multiple}. "
-            f"Got {columns}x{rows} (width x height)"
-        )

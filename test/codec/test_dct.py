@@ -53,6 +53,12 @@ def test_encoding_a_decoding_gives_the_latents_back(codec: DctCodec) -> None:
     torch.testing.assert_close(codec.encode(codec.decode(latents)), latents, atol=2e-4, rtol=0)
 
 
+def test_a_stream_goes_on_frame_by_frame(codec: DctCodec) -> None:
+    latents, stream = noise(5, 48, 2, 2), codec.stream()
+    shown = torch.cat([stream.decode(latents[:2]), stream.decode(latents[2:])])
+    assert torch.equal(shown, codec.decode(latents))
+
+
 def test_decoding_projects(codec: DctCodec) -> None:
     once = codec.decode(codec.encode(torch.rand(1, 3, 32, 48)))
     torch.testing.assert_close(codec.decode(codec.encode(once)), once, atol=1e-4, rtol=0)
