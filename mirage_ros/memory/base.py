@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mirage_ros.errors import MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.memory.backprojection import CellDepthConfig
 
 Poses = Sequence[NDArray[np.float64]] | NDArray[np.float64]  # (T, 4, 4)
 
@@ -145,13 +147,36 @@ def check_imagined(
 
 
 class SpatialMemory(ReadableMemory, Protocol):
-    """Stores what cameras saw and reads it out for other cameras."""
+    """Stores what cameras saw and reads it out for other cameras.
 
-    def observe(self, frame: RgbdFrame) -> MemoryUpdate:
+    Attributes:
+        device: where latents are worked on and what is read lies.
+        cell_depth: how a sensor's depth is brought to the latent grid.
+    """
+
+    @property
+    def device(self) -> torch.device:  # noqa: D102 - see the class
+        ...
+
+    @property
+    def cell_depth(self) -> CellDepthConfig:  # noqa: D102 - see the class
+        ...
+
+    def observe(
+        self,
+        frame: RgbdFrame,
+        latents: Tensor | None = None,  # (C, h, w) float32 of the whole frame
+    ) -> MemoryUpdate:
         """Store a sensor frame (with depth, size a multiple of the stride).
+
+        Args:
+            frame: what the sensor saw.
+            latents: of the whole frame as a single image where the caller has encoded it, so that
+                nothing is encoded twice.
 
         Raises:
             FrameError: the frame carries no depth.
+            MemoryFormatError: ``latents`` do not fit codec and frame.
         """
         ...
 

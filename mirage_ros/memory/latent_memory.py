@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mirage_ros.codec.base import Codec
-from mirage_ros.errors import ConfigurationError, FrameError, MemoryFormatError
+from mirage_ros.errors import ConfigurationError, MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
 from mirage_ros.memory import layers
-from mirage_ros.memory.backprojection import CellDepthConfig, cell_depth
+from mirage_ros.memory.backprojection import CellDepthConfig
 from mirage_ros.memory.base import MemoryBranch, MemoryCloud, MemoryUpdate, Poses, Readout
 from mirage_ros.memory.bounds import BoundsConfig, Verdict, in_view, judge, surplus
 from mirage_ros.memory.features import FeatureFormat
@@ -34,7 +35,7 @@ from mirage_ros.memory.token_store import (
     TokenStore,
 )
 from mirage_ros.memory.tokens import TokenCloud, token_cloud
-from mirage_ros.memory.view_tokens import View, ViewTokens, cell_contrast, tokens_of_view
+from mirage_ros.memory.view_tokens import View, ViewTokens, tokens_of_view, views_of_frame
 
 #: Shifts of the cell grid to the right and down, in half cells, by the number of grids.
 _GRID_SHIFTS = {
@@ -154,42 +155,28 @@ class LatentMemory:
         self._clock = 0
         self._look_at = _FIRST_LOOK
 
+    @property
+    def cell_depth(self) -> CellDepthConfig:
+        """How depth is brought to the latent grid."""
+        return self.config.cell_depth
+
     @torch.no_grad()
-    def observe(self, frame: RgbdFrame) -> MemoryUpdate:
-        """Store a sensor frame, encoded as a single image.
+    def observe(
+        self,
+        frame: RgbdFrame,
+        latents: Tensor | None = None,  # (C, h, w) float32 of the whole frame
+    ) -> MemoryUpdate:
+        """Store a sensor frame, encoded as a single image where its latents are not given.
 
         Raises:
             FrameError: the frame carries no depth.
             CodecError: its size is not a multiple of the codec's stride.
+            MemoryFormatError: ``latents`` do not fit codec and frame.
         """
-        if frame.depth is None:
-            raise FrameError("a frame to remember must carry depth. Got none")
-        image = torch.from_numpy(frame.image).to(self.device).permute(2, 0, 1)[None].float() / 255.0
-        depth_map = torch.from_numpy(frame.depth).to(self.device)
-        stride = self.codec.spatial_stride
-        focal = float(np.sqrt(frame.camera.fx * frame.camera.fy))
-        update = MemoryUpdate()
-        for right, down in _GRID_SHIFTS[self.config.grids]:
-            # Half a cell is lost at either border, so that every cell lies inside the image.
-            left, top = right * stride // 2, down * stride // 2
-            width, height = frame.camera.width - 2 * left, frame.camera.height - 2 * top
-            if width <= 0 or height <= 0:
-                continue
-            window = (slice(top, top + height), slice(left, left + width))
-            camera = frame.camera.cropped(left, top, width, height)
-            part = image[..., window[0], window[1]]
-            latents = self.codec.encode(part)[0]
-            depth, share = cell_depth(depth_map[window], stride, self.config.cell_depth)
-            view = View(
-                latents=latents,
-                depth=depth,
-                share=share,
-                contrast=cell_contrast(part, stride),
-                grid=camera.latent(stride),
-                focal=focal,
-                T_world_camera=frame.T_world_camera,
-                stamp_ns=frame.stamp_ns,
-            )
+        config, update = self.config, MemoryUpdate()
+        shifts = _GRID_SHIFTS[config.grids]
+        views = views_of_frame(frame, self.codec, config.cell_depth, shifts, self.device, latents)
+        for view in views:
             update += self._observe_view(view)
         return update
 

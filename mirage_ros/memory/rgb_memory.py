@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mirage_ros.codec.base import Codec
 from mirage_ros.errors import ConfigurationError, FrameError, MemoryFormatError
@@ -16,6 +17,7 @@ from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
 from mirage_ros.memory import rgb_readout
+from mirage_ros.memory.backprojection import CellDepthConfig
 from mirage_ros.memory.base import MemoryBranch, MemoryCloud, MemoryUpdate, Poses, Readout
 from mirage_ros.memory.rgb_branch import RgbBranch
 from mirage_ros.memory.rgb_file import KIND, load_rgb, save_rgb
@@ -165,8 +167,13 @@ class RgbMemory:
         self._imagined.clear()
         self._clock = 0
 
-    def observe(self, frame: RgbdFrame) -> MemoryUpdate:
-        """Store every pixel of a sensor frame whose depth is valid.
+    @property
+    def cell_depth(self) -> CellDepthConfig:
+        """How depth is brought to the latent grid: with the limits of the points."""
+        return CellDepthConfig(min_depth=self.config.min_depth, max_depth=self.config.max_depth)
+
+    def observe(self, frame: RgbdFrame, latents: Tensor | None = None) -> MemoryUpdate:
+        """Store every pixel of a sensor frame whose depth is valid; latents are of no use here.
 
         Raises:
             FrameError: the frame carries no depth.

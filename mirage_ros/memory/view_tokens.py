@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,9 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mirage_ros.errors import MemoryFormatError
+from mirage_ros.codec.base import Codec
+from mirage_ros.codec.pixels import as_codec_frames
+from mirage_ros.errors import FrameError, MemoryFormatError
+from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.memory.backprojection import back_project, surface_normals
+from mirage_ros.memory.backprojection import (
+    CellDepthConfig,
+    back_project,
+    cell_depth,
+    surface_normals,
+)
 from mirage_ros.memory.features import FeatureFormat
 from mirage_ros.memory.token_store import (
     MOST_CELLS,
@@ -80,6 +89,55 @@ class ViewTokens:
             self.tokens,
             keyframe=torch.full_like(self.tokens.keyframe, keyframe),
             seen=torch.full_like(self.tokens.seen, now),
+        )
+
+
+def views_of_frame(
+    frame: RgbdFrame,
+    codec: Codec,
+    config: CellDepthConfig,
+    shifts: Sequence[tuple[int, int]],  # of the cell grid to the right and down, half cells
+    device: torch.device,
+    latents: Tensor | None = None,  # (C, h, w) float32 of the whole frame, not shifted
+) -> Iterator[View]:
+    """A sensor frame on every grid, encoded as a single image where its latents are not given.
+
+    Raises:
+        FrameError: the frame carries no depth.
+        CodecError: its size is not a multiple of the codec's stride.
+        MemoryFormatError: ``latents`` do not fit codec and frame.
+    """
+    if frame.depth is None:
+        raise FrameError("a frame to remember must carry depth. Got none")
+    stride = codec.spatial_stride
+    expected = (codec.channels, frame.camera.height // stride, frame.camera.width // stride)
+    if latents is not None and latents.shape != expected:
+        raise MemoryFormatError(
+            f"latents of the frame must have shape {expected}. Got {tuple(latents.shape)}"
+        )
+    image = as_codec_frames(frame.image, device)
+    depth_map = torch.from_numpy(frame.depth).to(device)
+    for right, down in shifts:
+        # Half a cell is lost at either border, so that every cell lies inside the image.
+        left, top = right * stride // 2, down * stride // 2
+        width, height = frame.camera.width - 2 * left, frame.camera.height - 2 * top
+        if width <= 0 or height <= 0:
+            continue
+        window = (slice(top, top + height), slice(left, left + width))
+        camera = frame.camera.cropped(left, top, width, height)
+        part = image[..., window[0], window[1]]
+        shifted = (right, down) != (0, 0)
+        cells = codec.encode(part)[0] if latents is None or shifted else latents
+        depth, share = cell_depth(depth_map[window], stride, config)
+        yield View(
+            latents=cells,
+            depth=depth,
+            share=share,
+            contrast=cell_contrast(part, stride),
+            grid=camera.latent(stride),
+            focal=float(np.sqrt(frame.camera.fx * frame.camera.fy)),
+            T_world_camera=frame.T_world_camera,
+            stamp_ns=frame.stamp_ns,
         )
 
 
