@@ -5,15 +5,19 @@ from mirage_ros.generation.base import (
     GeneratedChunk,
     GenerationCancelled,
     Generator,
+    Preceding,
 )
 from mirage_ros.generation.fill import fill_holes
 from mirage_ros.generation.readout_generator import ReadoutGenerator
+from mirage_ros.generation.references import ReferenceBank
 
 __all__ = [
     "ChunkCondition",
     "GeneratedChunk",
     "GenerationCancelled",
     "Generator",
+    "Preceding",
     "ReadoutGenerator",
+    "ReferenceBank",
     "fill_holes",
 ]

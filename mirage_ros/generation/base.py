@@ -12,10 +12,24 @@ from torch import Tensor
 
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory.base import Readout
+from mirage_ros.stages import UNTIMED, StageClock
 
 
 class GenerationCancelled(Exception):  # noqa: N818 - a request, not an error
     """Raised inside a generator when its ``cancelled`` callback says so."""
+
+
+@dataclass(frozen=True)
+class Preceding:
+    """The P latent frames before the first one of a chunk, in order of time.
+
+    Attributes:
+        latents: (P, C, h, w) float32, as they were generated.
+        scene: (P, C, h, w) float32, what the memory knows of these views now; zero where nothing.
+    """
+
+    latents: Tensor
+    scene: Tensor
 
 
 @dataclass(frozen=True)
@@ -26,10 +40,17 @@ class ChunkCondition:
         readout: what the memory knows of the T target views.
         camera: pixel camera of the targets.
         T_world_camera: (T, 4, 4) float64 target poses.
-        first_latents: (C, h, w) latents of the first frame where the previous chunk has already
-            made it (the overlap), else None.
+        first_latents: (C, h, w) latents of the first frame where they are known for good: made by
+            the previous chunk (the overlap), or seen (see ``Generator.starts_from_frame``), else
+            None.
         first_depth: (h, w) depth that belongs to ``first_latents``, else None.
-        seed: seeds all randomness of the chunk.
+        seed: seeds all randomness of the chunk, in [0, 2^63).
+        references: (R, C, h, w) float32 latents of whole frames of the past that show what the
+            targets will see, best first; at most the generator's ``reference_count``. None where
+            there is none.
+        preceding: up to the generator's ``preceding_count`` frames before the first, fewer near the
+            beginning of a rollout. None where there is none.
+        stages: takes the time of the generator's own stages.
     """
 
     readout: Readout
@@ -38,6 +59,9 @@ class ChunkCondition:
     first_latents: Tensor | None
     first_depth: Tensor | None
     seed: int
+    references: Tensor | None = None
+    preceding: Preceding | None = None
+    stages: StageClock = UNTIMED
 
 
 @dataclass(frozen=True)
@@ -61,10 +85,17 @@ class Generator(Protocol):
         name: identifies it in messages.
         invents: whether its chunks show what is not remembered; if so, they are written to the
             rollout's branch of the memory.
+        reference_count: references wanted at most; 0 = none, then no whole frames are kept.
+        preceding_count: latent frames wanted before the overlap with the chunk before; 0 = none.
+        starts_from_frame: whether a rollout's first latent frame shall be the sensor's newest
+            frame, where that was seen at the path's first pose.
     """
 
     name: str
     invents: bool
+    reference_count: int
+    preceding_count: int
+    starts_from_frame: bool
 
     def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
         """Latents and depth for the whole chunk.

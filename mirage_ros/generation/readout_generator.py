@@ -23,6 +23,9 @@ class ReadoutGenerator:
 
     name = "readout"
     invents = False
+    reference_count = 0
+    preceding_count = 0
+    starts_from_frame = False
 
     def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
         """Latents and depth of the chunk; frame 0 is the overlap exactly, where there is one.
