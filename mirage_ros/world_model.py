@@ -6,21 +6,31 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from mirage_ros.codec.base import Codec
+from mirage_ros.codec.pixels import as_codec_frames
 from mirage_ros.errors import ConfigurationError, FrameError, PoseError
 from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame
-from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, Generator
+from mirage_ros.generation.base import Generator
+from mirage_ros.generation.references import ReferenceBank
 from mirage_ros.geometry import PinholeCamera, exp_twist, validate_pose
-from mirage_ros.memory.base import MemoryBranch, MemoryUpdate, Readout, SpatialMemory
+from mirage_ros.memory.backprojection import cell_depth
+from mirage_ros.memory.base import MemoryBranch, MemoryUpdate, SpatialMemory
 from mirage_ros.memory.files import read_header, stamp_range
+from mirage_ros.rollout import PredictedView, Rollout, RolloutRequest, stands_for
+from mirage_ros.stages import UNTIMED, StageClock, measured
 
-_Scalar = TypeVar("_Scalar", bound=np.generic)
+__all__ = [
+    "SIZE_MULTIPLE",
+    "Observation",
+    "PredictedView",
+    "WorldModel",
+    "WorldModelConfig",
+]
 
 #: Enough for a keyframe to count as an earlier one when the camera comes back to it.
 _WARM_UP_FRAMES = 16
@@ -77,34 +87,15 @@ class Observation:
     seconds: dict[str, float]
 
 
-@dataclass(frozen=True)
-class PredictedView:
-    """One predicted frame.
-
-    Attributes:
-        index: along the path, from 0.
-        image: (H, W, 3) uint8 RGB.
-        coverage: (H, W) uint8, 255 remembered, 0 invented; constant over a latent cell.
-        depth: (H, W) float32 z-depth, metres, completed over holes; 0 where nothing is known of
-            the whole frame; constant over a latent cell.
-        T_world_camera: (4, 4) its pose.
-        camera: its intrinsics.
-        known_fraction: share of remembered cells.
-    """
-
-    index: int
-    image: NDArray[np.uint8]
-    coverage: NDArray[np.uint8]
-    depth: NDArray[np.float32]
-    T_world_camera: NDArray[np.float64]
-    camera: PinholeCamera
-    known_fraction: float
-
-
 class WorldModel:
-    """A memory, a codec, a generator and the chunk loop.
+    """A memory, a codec and a generator: observe frames, imagine views.
 
     Not thread-safe: one thread owns it.
+
+    Attributes:
+        references: whole observed frames, for generators that want some.
+        newest_stamp_ns: of the newest observation in memory, None without one.
+        stages: takes the time of the stages of the work. Nobody does until somebody sets it.
 
     Args:
         codec: pixels to latents and back.
@@ -124,7 +115,9 @@ class WorldModel:
         self.memory = memory
         self.generator = generator
         self.config = config or WorldModelConfig()
+        self.references = ReferenceBank()
         self.newest_stamp_ns: int | None = None
+        self.stages: StageClock = UNTIMED
 
     @property
     def token_count(self) -> int:
@@ -135,6 +128,11 @@ class WorldModel:
     def memory_bytes(self) -> int:
         """Bytes of the tokens in memory."""
         return self.memory.nbytes
+
+    @property
+    def reference_bytes(self) -> int:
+        """Bytes of the whole frames that are kept beside the memory."""
+        return self.references.nbytes
 
     def observe(self, frame: RgbdFrame) -> Observation:
         """Fit a sensor frame to the generation size and remember it.
@@ -147,9 +145,10 @@ class WorldModel:
                 "a frame to remember must have depth: configure a depth source. Got none"
             )
         start = time.perf_counter()
-        fitted = fit_frame(frame, self.config.generation_width, self.config.generation_height)
+        fitted = self._fitted(frame)
         fit_end = time.perf_counter()
-        update = self.memory.observe(fitted)
+        with measured(self.stages, "store", self.memory.device):
+            update = self._store(fitted)
         stored = time.perf_counter()
         self.newest_stamp_ns = max(frame.stamp_ns, self.newest_stamp_ns or frame.stamp_ns)
         return Observation(
@@ -164,13 +163,16 @@ class WorldModel:
         seed: int | None = None,
         cancelled: Callable[[], bool] = lambda: False,
         branch: MemoryBranch | None = None,
+        first_frame: RgbdFrame | None = None,
     ) -> Iterator[PredictedView]:
         """Predicted views along a camera path, one per pose, as soon as their chunk is ready.
 
         The path is cut into chunks; the last latent frame of a chunk is the first of the next, and
         its views come once. All chunks see the memory as it is at this call. What a generator
         invents goes into a branch of it, so that later chunks agree with earlier ones, and is gone
-        with the rollout unless the caller gave the branch and commits it.
+        with the rollout unless the caller gave the branch and commits it. Whole frames that it is
+        told as references are those kept at this call, and one that it imagined from each chunk
+        but the newest.
 
         Args:
             T_world_camera: poses to imagine; with a codec of temporal stride s every s-th of
@@ -180,10 +182,16 @@ class WorldModel:
             cancelled: asked between chunks and inside the generator.
             branch: of this model's memory, to read from and to write what is invented to (default:
                 a new one).
+            first_frame: what the sensor sees at the first pose, with depth or without. Where the
+                generator starts from a frame, and this one was seen near enough to that pose
+                (:func:`mirage_ros.rollout.stands_for`), it is the first view; else it is ignored.
+                Coverage says what the memory knows all the same.
 
         Raises:
             PoseError: no pose, or one that is not rigid.
             GenerationCancelled: ``cancelled()`` became true.
+            GenerationError: the generator returned NaN, infinity or another shape than asked for;
+                that chunk leaves no trace, and no view comes after it.
         """
         path = np.asarray(T_world_camera, dtype=np.float64)
         if path.ndim != 3 or len(path) == 0:
@@ -191,13 +199,35 @@ class WorldModel:
         for index, pose in enumerate(path):
             validate_pose(pose, f"camera pose {index}")
         fitted = fit_camera(camera, self.config.generation_width, self.config.generation_height)
-        first_seed = self.config.seed if seed is None else seed
-        memory = self.memory.branch() if branch is None else branch
-        return self._chunks(path, fitted, first_seed, cancelled, memory)
+        start = None
+        if first_frame is not None and self.generator.starts_from_frame:
+            candidate = self._fitted(first_frame)
+            if stands_for(candidate, fitted, path[0], self.codec.spatial_stride):
+                start = candidate
+        request = RolloutRequest(
+            path=path,
+            camera=fitted,
+            seed=self.config.seed if seed is None else seed,
+            stamp_ns=self.newest_stamp_ns or 0,
+            chunk_latent_frames=self.config.chunk_latent_frames,
+            cancelled=cancelled,
+            first_frame=start,
+        )
+        return Rollout(
+            self.codec,
+            self.generator,
+            self.memory.branch() if branch is None else branch,
+            self.references.branch(),
+            self.memory.cell_depth,
+            self.memory.device,
+            self.stages,
+            request,
+        ).views()
 
     def reset(self) -> None:
         """Forget everything."""
         self.memory.clear()
+        self.references.clear()
         self.newest_stamp_ns = None
 
     def save(self, path: Path, frame_id: str) -> None:
@@ -211,6 +241,8 @@ class WorldModel:
     def load(self, path: Path, frame_id: str | None = None) -> dict[str, str]:
         """Remember what a file holds instead of what is remembered; the file's header.
 
+        A file holds no whole frames, so there are no references until new frames are observed.
+
         Raises:
             MemoryFormatError: the file does not fit the memory, or is in another frame than
                 ``frame_id``; nothing has changed then.
@@ -219,6 +251,7 @@ class WorldModel:
         # Before the memory changes, since a header that cannot be read refuses the whole file.
         stamps = stamp_range(path, read_header(path))
         header = self.memory.load(path, frame_id)
+        self.references.clear()
         self.newest_stamp_ns = stamps[1] if self.token_count else None
         return header
 
@@ -243,75 +276,21 @@ class WorldModel:
         if empty:
             self.reset()
 
-    def _chunks(
-        self,
-        path: NDArray[np.float64],  # (T, 4, 4)
-        camera: PinholeCamera,
-        seed: int,
-        cancelled: Callable[[], bool],
-        memory: MemoryBranch,
-    ) -> Iterator[PredictedView]:
-        stride = self.codec.temporal_stride
-        # Pixel frames that a chunk adds: all but those of the latent frame it shares.
-        step = (self.config.chunk_latent_frames - 1) * stride
-        previous: GeneratedChunk | None = None
-        for number, start in enumerate(range(0, max(len(path) - 1, 1), step)):
-            # The last chunk stands still at the end of the path; what is past the end is dropped.
-            frames = np.minimum(np.arange(start, start + step + 1), len(path) - 1)
-            used = min(step + 1, len(path) - start)
-            latent_count = 1 + -(-(used - 1) // stride)
-            poses = path[frames[: 1 + (latent_count - 1) * stride : stride]]
-            readout = memory.read(camera, poses)
-            chunk = self.generator.generate(
-                ChunkCondition(
-                    readout=readout,
-                    camera=camera,
-                    T_world_camera=poses,
-                    first_latents=None if previous is None else previous.latents[-1],
-                    first_depth=None if previous is None else previous.depth[-1],
-                    seed=seed + number,
-                ),
-                cancelled,
-            )
-            previous = chunk
-            first_new = 0 if number == 0 else 1
-            if self.generator.invents:
-                unknown = torch.where(readout.coverage, 0.0, chunk.depth)[first_new:]
-                memory.write(
-                    chunk.latents[first_new:],
-                    unknown,
-                    camera,
-                    poses[first_new:],
-                    self.newest_stamp_ns or 0,
-                )
-            yield from self._views(chunk, readout, path, camera, start, first_new, used)
+    def _fitted(self, frame: RgbdFrame) -> RgbdFrame:
+        with measured(self.stages, "fit", torch.device("cpu")):
+            return fit_frame(frame, self.config.generation_width, self.config.generation_height)
 
-    def _views(
-        self,
-        chunk: GeneratedChunk,
-        readout: Readout,
-        path: NDArray[np.float64],
-        camera: PinholeCamera,
-        start: int,
-        first_new: int,
-        used: int,
-    ) -> Iterator[PredictedView]:
-        """The views of a chunk's pixel frames ``first_new`` to ``used`` (exclusive)."""
-        images = self.codec.decode(chunk.latents)
-        for frame in range(first_new, used):
-            latent = -(-frame // self.codec.temporal_stride)
-            coverage = readout.observed[latent]
-            image = (images[frame].clamp(0.0, 1.0) * 255.0).round().byte().permute(1, 2, 0)
-            yield PredictedView(
-                index=start + frame,
-                image=np.ascontiguousarray(image.cpu().numpy()),
-                coverage=self._enlarged(coverage.cpu().numpy().astype(np.uint8) * np.uint8(255)),
-                depth=self._enlarged(chunk.depth[latent].cpu().numpy()),
-                T_world_camera=path[start + frame].copy(),
-                camera=camera,
-                known_fraction=float(coverage.float().mean()),
-            )
-
-    def _enlarged(self, cells: NDArray[_Scalar]) -> NDArray[_Scalar]:  # (h, w) -> (H, W)
-        stride = self.codec.spatial_stride
-        return cells.repeat(stride, axis=0).repeat(stride, axis=1)
+    def _store(self, frame: RgbdFrame) -> MemoryUpdate:
+        """Remember a fitted frame, and keep it whole where the generator wants references."""
+        if not self.generator.reference_count or frame.depth is None:
+            return self.memory.observe(frame)
+        device = self.memory.device
+        with torch.no_grad():
+            latents = self.codec.encode(as_codec_frames(frame.image, device))[0]
+        update = self.memory.observe(frame, latents)
+        pixels = torch.from_numpy(frame.depth).to(device)
+        depth, _ = cell_depth(pixels, self.codec.spatial_stride, self.memory.cell_depth)
+        self.references.add(
+            latents, depth, frame.camera, frame.T_world_camera, frame.stamp_ns, observed=True
+        )
+        return update

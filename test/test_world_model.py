@@ -1,4 +1,4 @@
-"""The chunk loop over plain stand-ins whose every number is known, then the real parts together."""
+"""Observing and imagining: with plain stand-ins, then with the real parts together."""
 
 from __future__ import annotations
 
@@ -8,193 +8,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from stand_ins import CAMERA, DemandingGenerator, model, path
 
 from mirage_ros.backends import BACKENDS, build_world_model
-from mirage_ros.errors import ConfigurationError, FrameError, PoseError
+from mirage_ros.errors import ConfigurationError, FrameError, MemoryFormatError, PoseError
 from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame
-from mirage_ros.generation import (
-    ChunkCondition,
-    GeneratedChunk,
-    GenerationCancelled,
-    ReadoutGenerator,
-)
 from mirage_ros.geometry import PinholeCamera, exp_twist
-from mirage_ros.memory.base import MemoryUpdate, Readout
 from mirage_ros.world_model import PredictedView, WorldModel, WorldModelConfig
-
-CAMERA = PinholeCamera(64, 32, 50.0, 50.0, 32.0, 16.0)
-
-
-class MeanCodec:
-    """A cell's latent is its mean colour; a latent frame after the first decodes to ``stride``
-    frames that all look like it."""
-
-    name = "mean"
-    channels = 3
-    spatial_stride = 16
-
-    def __init__(self, temporal_stride: int = 1) -> None:
-        self.temporal_stride = temporal_stride
-
-    def encode(self, frames: Tensor) -> Tensor:  # (T, 3, H, W) -> (T', 3, h, w)
-        return torch.nn.functional.avg_pool2d(frames[:: self.temporal_stride], 16)
-
-    def decode(self, latents: Tensor) -> Tensor:  # (T', 3, h, w) -> (T, 3, H, W)
-        repeats = torch.full((len(latents),), self.temporal_stride)
-        repeats[0] = 1
-        frames = latents.repeat_interleave(repeats, dim=0)
-        return frames.repeat_interleave(16, dim=2).repeat_interleave(16, dim=3)
-
-
-class PoseMemory:
-    """Knows of every view only where its camera is: red and depth say its x. The left half of a
-    view counts as covered."""
-
-    def __init__(self) -> None:
-        self.frames: list[RgbdFrame] = []
-        self.reads: list[NDArray[np.float64]] = []
-
-    @property
-    def count(self) -> int:
-        return 8 * len(self.frames)
-
-    @property
-    def nbytes(self) -> int:
-        return 100 * len(self.frames)
-
-    def observe(self, frame: RgbdFrame) -> MemoryUpdate:
-        self.frames.append(frame)
-        return MemoryUpdate(added=8)
-
-    def branch(self) -> PoseMemory:
-        return self
-
-    def read(self, camera: PinholeCamera, T_world_camera: NDArray[np.float64]) -> Readout:
-        self.reads.append(np.asarray(T_world_camera)[:, 0, 3].copy())
-        latent = camera.latent(16)
-        count = len(T_world_camera)
-        x = torch.tensor(np.asarray(T_world_camera)[:, 0, 3], dtype=torch.float32)
-        coverage = torch.zeros(count, latent.height, latent.width, dtype=torch.bool)
-        coverage[:, :, : latent.width // 2] = True
-        latents = torch.zeros(count, 3, latent.height, latent.width)
-        latents[:, 0] = x[:, None, None] / 255.0
-        depth = (1.0 + x)[:, None, None] * coverage
-        return Readout(latents * coverage[:, None], coverage, depth, coverage)
-
-    def clear(self) -> None:
-        self.frames.clear()
-
-
-class RecordingGenerator(ReadoutGenerator):
-    def __init__(self) -> None:
-        self.conditions: list[ChunkCondition] = []
-        self.chunks: list[GeneratedChunk] = []
-
-    def generate(self, condition, cancelled):  # type: ignore[no-untyped-def]
-        self.conditions.append(condition)
-        self.chunks.append(super().generate(condition, cancelled))
-        return self.chunks[-1]
-
-
-def model(temporal_stride: int = 1, chunk: int = 4) -> WorldModel:
-    config = WorldModelConfig(64, 32, chunk_latent_frames=chunk, seed=11)
-    return WorldModel(MeanCodec(temporal_stride), PoseMemory(), RecordingGenerator(), config)
-
-
-def path(count: int) -> NDArray[np.float64]:
-    poses = np.stack([np.eye(4)] * count)
-    poses[:, 0, 3] = np.arange(count)
-    return poses
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 11])
-def test_every_pose_gives_one_view_in_order(count: int) -> None:
-    views = list(model().imagine(path(count), CAMERA))
-    assert [view.index for view in views] == list(range(count))
-    for n, view in enumerate(views):
-        assert view.T_world_camera[0, 3] == n
-        assert view.camera == CAMERA
-        np.testing.assert_array_equal(view.image[..., 0], n)
-        np.testing.assert_array_equal(view.image[..., 1:], 0)
-        np.testing.assert_allclose(view.depth, 1.0 + n, rtol=1e-6)
-
-
-@pytest.mark.parametrize("count", [1, 2, 4, 5, 12, 13, 14, 17, 25, 26])
-def test_a_latent_frame_serves_the_pixel_frames_it_decodes_to(count: int) -> None:
-    views = list(model(temporal_stride=4, chunk=4).imagine(path(count), CAMERA))
-    assert [view.index for view in views] == list(range(count))
-    for n, view in enumerate(views):
-        # Latent frame k ends at pixel frame 4 k; past the end of the path the camera stands still.
-        aligned = min(-(-n // 4) * 4, count - 1)
-        assert view.T_world_camera[0, 3] == n
-        np.testing.assert_array_equal(view.image[..., 0], aligned)
-        np.testing.assert_allclose(view.depth, 1.0 + aligned, rtol=1e-6)
-
-
-def test_chunks_overlap_by_the_exact_latents() -> None:
-    engine = model(chunk=4)
-    list(engine.imagine(path(8), CAMERA, seed=100))
-    conditions, chunks = engine.generator.conditions, engine.generator.chunks
-    assert [list(c.T_world_camera[:, 0, 3]) for c in conditions] == [
-        [0, 1, 2, 3],
-        [3, 4, 5, 6],
-        [6, 7],
-    ]
-    assert conditions[0].first_latents is None
-    assert conditions[0].first_depth is None
-    for before, condition in zip(chunks, conditions[1:], strict=False):
-        assert torch.equal(condition.first_latents, before.latents[-1])
-        assert torch.equal(condition.first_depth, before.depth[-1])
-    assert len({c.seed for c in conditions}) == 3
-
-
-def test_seeds_come_from_the_call_or_the_configuration() -> None:
-    engine = model(chunk=4)
-    for seed in (None, None, 5):
-        list(engine.imagine(path(5), CAMERA, seed=seed))
-    seeds = [c.seed for c in engine.generator.conditions]
-    assert seeds[:2] == seeds[2:4]
-    assert seeds[0] == 11
-    assert seeds[4] == 5
-
-
-def test_coverage_is_constant_over_a_cell_and_honest() -> None:
-    (view,) = model().imagine(path(1), CAMERA)
-    assert view.coverage.dtype == np.uint8
-    assert view.depth.dtype == np.float32
-    np.testing.assert_array_equal(view.coverage[:, :32], 255)
-    np.testing.assert_array_equal(view.coverage[:, 32:], 0)
-    assert view.known_fraction == 0.5
-
-
-def test_views_come_as_soon_as_their_chunk_is_ready() -> None:
-    engine = model(chunk=4)
-    views = engine.imagine(path(20), CAMERA)
-    assert engine.memory.reads == []
-    for _ in range(4):
-        next(views)
-    assert len(engine.memory.reads) == 1
-
-
-def test_cancel_between_chunks_leaves_the_memory_alone() -> None:
-    engine = model(chunk=4)
-    stop = False
-    views = engine.imagine(path(20), CAMERA, cancelled=lambda: stop)
-    for _ in range(4):
-        next(views)
-    stop = True
-    with pytest.raises(GenerationCancelled):
-        next(views)
-    assert len(engine.generator.chunks) == 1
-    assert engine.token_count == 0
-
-
-def test_any_camera_is_fitted_by_the_stated_rule() -> None:
-    camera = PinholeCamera(641, 479, 500.0, 505.0, 322.0, 238.0)
-    (view,) = model().imagine(path(1), camera)
-    assert view.camera == fit_camera(camera, 64, 32)
-    assert view.image.shape == (32, 64, 3)
 
 
 def frame(stamp_ns: int = 7, depth: bool = True) -> RgbdFrame:
@@ -220,6 +40,55 @@ def test_observe_fits_stores_and_reports() -> None:
     engine.reset()
     assert engine.token_count == 0
     assert engine.newest_stamp_ns is None
+
+
+def test_who_wants_references_gets_frames_encoded_once_and_kept_whole() -> None:
+    engine = model(generator=DemandingGenerator())
+    engine.observe(frame())
+    assert engine.codec.encoded == [1]
+    (latents,) = engine.memory.given
+    (kept,) = engine.references.frames
+    assert torch.equal(kept.latents, latents.half())
+    assert (kept.stamp_ns, kept.observed) == (7, True)
+    assert kept.camera == fit_camera(frame().camera, 64, 32)
+    assert engine.reference_bytes == engine.references.nbytes > 0
+    assert engine.memory_bytes == 100
+    engine.reset()
+    assert engine.reference_bytes == 0
+    quiet = model()
+    quiet.observe(frame())
+    assert quiet.codec.encoded == []
+    assert quiet.memory.given == [None]
+    assert quiet.reference_bytes == 0
+
+
+@pytest.mark.parametrize("memory", ["latent", "rgb_fair"])
+@pytest.mark.parametrize("grids", [1, 2])
+def test_a_memory_holds_the_same_whoever_encodes(memory: str, grids: int) -> None:
+    def build() -> WorldModel:
+        width, height = SIZE
+        return build_world_model(
+            "readout", generation_width=width, generation_height=height, memory=memory, grids=grids
+        )
+
+    plain, whole = build(), build()
+    whole.generator = DemandingGenerator()
+    for stamp, x in enumerate((0.0, 0.3)):
+        a, b = (m.observe(render(WIDE, at(x, 0.0), stamp)) for m in (plain, whole))
+        assert a.update == b.update
+    assert (len(plain.references.frames), len(whole.references.frames)) == (0, 2)
+    for name in ("latents", "depth", "coverage"):
+        a, b = (getattr(m.memory.read(WIDE, at(0.1, 0.0)[None]), name) for m in (plain, whole))
+        assert torch.equal(a, b)
+
+
+def test_latents_that_do_not_fit_the_frame_are_refused() -> None:
+    memory = build_world_model(
+        "readout", generation_width=SIZE[0], generation_height=SIZE[1]
+    ).memory
+    with pytest.raises(MemoryFormatError, match=r"shape \(48, 8, 12\). Got \(48, 12, 8\)"):
+        memory.observe(render(WIDE, at(0, 0)), torch.zeros(48, 12, 8))
+    assert memory.count == 0
 
 
 def test_frame_without_depth_asks_for_a_depth_source() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stand_ins import DemandingGenerator
 
 from mirage_ros.backends import MEMORIES, build_world_model
 from mirage_ros.errors import MemoryFormatError
@@ -14,6 +15,7 @@ from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.world_model import WorldModel
 
 CAMERA = PinholeCamera(64, 64, 64.0, 64.0, 32.0, 32.0)
+DEPTH = np.full((64, 64), 2.0, np.float32)
 
 
 def model_of(memory: str, *stamps_ns: int) -> WorldModel:
@@ -24,8 +26,7 @@ def model_of(memory: str, *stamps_ns: int) -> WorldModel:
     for index, stamp_ns in enumerate(stamps_ns):
         pose = np.eye(4)
         pose[0, 3] = index
-        depth = np.full((64, 64), 2.0, np.float32)
-        model.observe(RgbdFrame(stamp_ns, image, depth, CAMERA, pose))
+        model.observe(RgbdFrame(stamp_ns, image, DEPTH, CAMERA, pose))
     return model
 
 
@@ -59,3 +60,17 @@ def test_a_refused_file_changes_nothing(memory: str, tmp_path: Path) -> None:
     with pytest.raises(MemoryFormatError, match=r"expected (kind|policy)"):
         model_of(other, 1).load(tmp_path / "m")
     assert (model.token_count, model.newest_stamp_ns) == (count, 950)
+
+
+def test_a_file_brings_no_whole_frames_and_keeps_none(tmp_path: Path) -> None:
+    model_of("latent", 300).save(tmp_path / "m", "map")
+    model = model_of("latent")
+    model.generator = DemandingGenerator()
+    model.observe(RgbdFrame(900, np.zeros((64, 64, 3), np.uint8), DEPTH, CAMERA, np.eye(4)))
+    kept = model.reference_bytes
+    assert kept > 0
+    with pytest.raises(MemoryFormatError):
+        model.load(tmp_path / "m", "odom")
+    assert model.reference_bytes == kept
+    model.load(tmp_path / "m", "map")
+    assert model.reference_bytes == 0

@@ -1,0 +1,324 @@
+"""One rollout: a camera path cut into chunks, each read, generated, written back and decoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mirage_ros.codec.base import Codec, DecodeStream
+from mirage_ros.codec.pixels import as_codec_frames
+from mirage_ros.errors import GenerationError
+from mirage_ros.frames import RgbdFrame
+from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, Generator, Preceding
+from mirage_ros.generation.readout_generator import fill_depth
+from mirage_ros.generation.references import ReferenceBank
+from mirage_ros.geometry import PinholeCamera, rotation_angle, translation_distance
+from mirage_ros.memory.backprojection import CellDepthConfig, cell_depth
+from mirage_ros.memory.base import MemoryBranch, Readout
+from mirage_ros.stages import StageClock, measured
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+#: A frame may stand for a path's first pose if it was seen from no farther away than this, metres
+#: and radians. What it shows is then shifted by a latent cell or two against what the memory shows
+#: (at a focal length of 640 px, 5 cm are 16 px at 2 m, and 3 degrees are 33 px), which the frames
+#: after it can make up for. From farther off, the rollout would begin with a jump.
+FIRST_FRAME_DISTANCE = 0.05
+FIRST_FRAME_ANGLE = math.radians(3.0)
+
+
+@dataclass(frozen=True)
+class PredictedView:
+    """One predicted frame.
+
+    Attributes:
+        index: along the path, from 0.
+        image: (H, W, 3) uint8 RGB.
+        coverage: (H, W) uint8, 255 remembered, 0 invented; constant over a latent cell.
+        depth: (H, W) float32 z-depth, metres, completed over holes; 0 where nothing is known of
+            the whole frame; constant over a latent cell.
+        T_world_camera: (4, 4) its pose.
+        camera: its intrinsics.
+        known_fraction: share of remembered cells.
+    """
+
+    index: int
+    image: NDArray[np.uint8]
+    coverage: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    T_world_camera: NDArray[np.float64]
+    camera: PinholeCamera
+    known_fraction: float
+
+
+@dataclass(frozen=True)
+class RolloutRequest:
+    """What is to be imagined.
+
+    Attributes:
+        path: (T, 4, 4) valid camera poses.
+        camera: pixel camera, of the generation size.
+        seed: of all randomness.
+        stamp_ns: of what is imagined.
+        chunk_latent_frames: latent frames a chunk, the overlap included.
+        cancelled: asked inside the generator.
+        first_frame: fitted to the generation size, seen at the first pose (:func:`stands_for`), or
+            None.
+    """
+
+    path: NDArray[np.float64]
+    camera: PinholeCamera
+    seed: int
+    stamp_ns: int
+    chunk_latent_frames: int
+    cancelled: Callable[[], bool]
+    first_frame: RgbdFrame | None
+
+
+def stands_for(
+    frame: RgbdFrame,
+    camera: PinholeCamera,
+    T_world_camera: NDArray[np.float64],  # (4, 4)
+    stride: int,
+) -> bool:
+    """Whether a frame shows what ``camera`` sees at a pose, to within about a latent cell."""
+    differences = np.abs(frame.camera.matrix - camera.matrix)
+    return bool(
+        translation_distance(frame.T_world_camera, T_world_camera) <= FIRST_FRAME_DISTANCE
+        and rotation_angle(frame.T_world_camera, T_world_camera) <= FIRST_FRAME_ANGLE
+        and differences.max() <= stride / 2
+    )
+
+
+def chunk_seed(seed: int, number: int) -> int:
+    """Seed of chunk ``number`` of a rollout, in [0, 2^63).
+
+    Neighbouring seeds share no chunk: seed + number would give chunk 1 of seed 0 and chunk 0 of
+    seed 1 the same noise.
+    """
+    sequence = np.random.SeedSequence(seed % (1 << 64), spawn_key=(number,))
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class Rollout:
+    """Chunk by chunk along a path.
+
+    Args:
+        codec: pixels to latents and back.
+        generator: completes what the memory knows.
+        memory: to read from, and to write what is invented to.
+        references: past frames to choose from; what is imagined is added.
+        depth: how a first frame's depth is brought to the latent grid.
+        device: where latents are worked on.
+        stages: takes the time.
+        request: what is to be imagined.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        generator: Generator,
+        memory: MemoryBranch,
+        references: ReferenceBank,
+        depth: CellDepthConfig,
+        device: torch.device,
+        stages: StageClock,
+        request: RolloutRequest,
+    ) -> None:
+        self._codec = codec
+        self._generator = generator
+        self._memory = memory
+        self._references = references
+        self._cell_depth = depth
+        self._device = device
+        self._stages = stages
+        self._request = request
+        # The newest latent frames of this rollout: those that may precede the overlap, and it.
+        self._latents: Tensor | None = None
+        self._depth: Tensor | None = None
+        self._poses = np.empty((0, 4, 4))
+
+    def views(self) -> Iterator[PredictedView]:
+        """One view per pose, as soon as its chunk is ready.
+
+        Raises:
+            GenerationCancelled: ``cancelled()`` became true.
+            GenerationError: the generator returned what cannot be shown; the chunk leaves no trace.
+        """
+        request, stride = self._request, self._codec.temporal_stride
+        stream = self._codec.stream()
+        # Pixel frames that a chunk adds: all but those of the latent frame it shares.
+        step = (request.chunk_latent_frames - 1) * stride
+        last = len(request.path) - 1
+        for number, start in enumerate(range(0, max(last, 1), step)):
+            # The last chunk stands still at the end of the path; what is past the end is dropped.
+            frames = np.minimum(np.arange(start, start + step + 1), last)
+            used = min(step + 1, len(request.path) - start)
+            latent_count = 1 + -(-(used - 1) // stride)
+            poses = request.path[frames[: 1 + (latent_count - 1) * stride : stride]]
+            condition = self._condition(number, poses)
+            with measured(self._stages, "generate", self._device):
+                chunk = self._generator.generate(condition, request.cancelled)
+            self._check(chunk, condition, number)
+            first_new = 0 if number == 0 else 1
+            self._write_back(chunk, condition, first_new)
+            self._remember(chunk, poses, first_new)
+            yield from self._views(stream, chunk, condition.readout, start, first_new, used)
+
+    def _condition(self, number: int, poses: NDArray[np.float64]) -> ChunkCondition:
+        """What the generator is told about chunk ``number``."""
+        generator, camera = self._generator, self._request.camera
+        preceding = None
+        with measured(self._stages, "readout", self._device):
+            before = self._poses[:-1]
+            if len(before) and self._latents is not None:
+                everything = self._memory.read(camera, np.concatenate([poses, before]))
+                readout = _part(everything, slice(0, len(poses)))
+                scene = everything.latents[len(poses) :]
+                preceding = Preceding(self._latents[:-1], scene)
+            else:
+                readout = self._memory.read(camera, poses)
+        first_latents: Tensor | None
+        first_depth: Tensor | None
+        if self._latents is not None:
+            first_latents, first_depth = self._latents[-1], self._depth
+        else:
+            first_latents, first_depth = self._first_frame(readout)
+        references = None
+        if generator.reference_count:
+            with measured(self._stages, "references", self._device):
+                references = self._references.select(
+                    readout.depth, camera, poses, generator.reference_count
+                )
+                if self._latents is not None and self._depth is not None:
+                    # Only now: the overlap is this chunk's own first frame, and would be the best
+                    # reference of all without telling anything.
+                    self._references.add(
+                        self._latents[-1],
+                        self._depth,
+                        camera,
+                        self._poses[-1],
+                        self._request.stamp_ns,
+                        observed=False,
+                    )
+        return ChunkCondition(
+            readout=readout,
+            camera=camera,
+            T_world_camera=poses,
+            first_latents=first_latents,
+            first_depth=first_depth,
+            seed=chunk_seed(self._request.seed, number),
+            references=references,
+            preceding=preceding,
+            stages=self._stages,
+        )
+
+    def _first_frame(self, readout: Readout) -> tuple[Tensor | None, Tensor | None]:
+        """Latents (C, h, w) and depth (h, w) of the frame that the path begins with, if any."""
+        frame = self._request.first_frame
+        if frame is None:
+            return None, None
+        with measured(self._stages, "encode", self._device), torch.no_grad():
+            latents = self._codec.encode(as_codec_frames(frame.image, self._device))[0]
+        depth = readout.depth[:1]
+        if frame.depth is not None:
+            pixels = torch.from_numpy(frame.depth).to(self._device)
+            seen = cell_depth(pixels, self._codec.spatial_stride, self._cell_depth)[0][None]
+            depth = torch.where(seen > 0.0, seen, depth)
+        return latents, fill_depth(depth, depth > 0.0)[0]
+
+    def _check(self, chunk: GeneratedChunk, condition: ChunkCondition, number: int) -> None:
+        """Let no chunk pass that would spoil the memory or the pictures.
+
+        Raises:
+            GenerationError: naming what is wrong.
+        """
+        count, height, width = condition.readout.coverage.shape
+        expected = {
+            "latents": (count, self._codec.channels, height, width),
+            "depth": (count, height, width),
+        }
+        for name, shape in expected.items():
+            values: Tensor = getattr(chunk, name)
+            where = f"{name} of chunk {number} by generator '{self._generator.name}'"
+            if values.shape != shape or values.dtype != torch.float32:
+                raise GenerationError(
+                    f"{where} must be float32 of shape {shape}. "
+                    f"Got {values.dtype} of shape {tuple(values.shape)}"
+                )
+            finite = torch.isfinite(values)
+            if not bool(finite.all()):
+                bad = int((~finite).sum())
+                raise GenerationError(
+                    f"{where} must be finite. Got {bad} NaN or infinite values of {values.numel()}"
+                )
+
+    def _write_back(self, chunk: GeneratedChunk, condition: ChunkCondition, first_new: int) -> None:
+        """Write what was invented into the branch, so that later chunks agree with this one."""
+        if not self._generator.invents:
+            return
+        with measured(self._stages, "write_back", self._device):
+            unknown = torch.where(condition.readout.coverage, 0.0, chunk.depth)[first_new:]
+            self._memory.write(
+                chunk.latents[first_new:],
+                unknown,
+                condition.camera,
+                condition.T_world_camera[first_new:],
+                self._request.stamp_ns,
+            )
+
+    def _remember(self, chunk: GeneratedChunk, poses: NDArray[np.float64], first_new: int) -> None:
+        """Keep the end of what has been generated for the next chunk's condition."""
+        count = self._generator.preceding_count + 1
+        new = chunk.latents[first_new:]
+        before = [] if self._latents is None else [self._latents]
+        self._latents = torch.cat([*before, new])[-count:]
+        self._poses = np.concatenate([self._poses, poses[first_new:]])[-count:]
+        self._depth = chunk.depth[-1]
+
+    def _views(
+        self,
+        stream: DecodeStream,
+        chunk: GeneratedChunk,
+        readout: Readout,
+        start: int,
+        first_new: int,
+        used: int,
+    ) -> Iterator[PredictedView]:
+        """The views of a chunk's pixel frames ``first_new`` to ``used`` (exclusive)."""
+        with measured(self._stages, "decode", self._device):
+            images = stream.decode(chunk.latents[first_new:])
+        for frame in range(first_new, used):
+            latent = -(-frame // self._codec.temporal_stride)
+            coverage = readout.observed[latent]
+            image = images[frame - first_new].clamp(0.0, 1.0) * 255.0
+            yield PredictedView(
+                index=start + frame,
+                image=np.ascontiguousarray(image.round().byte().permute(1, 2, 0).cpu().numpy()),
+                coverage=self._enlarged(coverage.cpu().numpy().astype(np.uint8) * np.uint8(255)),
+                depth=self._enlarged(chunk.depth[latent].cpu().numpy()),
+                T_world_camera=self._request.path[start + frame].copy(),
+                camera=self._request.camera,
+                known_fraction=float(coverage.float().mean()),
+            )
+
+    def _enlarged(self, cells: NDArray[_Scalar]) -> NDArray[_Scalar]:  # (h, w) -> (H, W)
+        stride = self._codec.spatial_stride
+        return cells.repeat(stride, axis=0).repeat(stride, axis=1)
+
+
+def _part(readout: Readout, views: slice) -> Readout:
+    """Some of a readout's views."""
+    return Readout(
+        readout.latents[views],
+        readout.coverage[views],
+        readout.depth[views],
+        readout.observed[views],
+    )
