@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,7 @@ class Engine:
         self.model = model
         self._calibration = calibration
         self._timer = timer
+        model.stages = timer
 
     def store(self, paired: PairedFrame) -> MemoryUpdate:
         """Convert a paired frame and let the model observe it; what the memory did with it.
@@ -57,20 +59,36 @@ class Engine:
         camera: PinholeCamera,
         seed: int,
         cancelled: Callable[[], bool],
+        newest: PairedFrame | None = None,
     ) -> Iterator[PredictedView]:
-        """Predicted views as they are ready.
+        """Predicted views as they are ready, one per pose, indices from 0.
+
+        A path of targets begins one period after the newest frame. A generator that starts from a
+        frame is told that frame and its pose ahead of the path; what is made of it is not a
+        prediction and does not come out.
 
         Raises:
             GenerationCancelled: ``cancelled()`` became true.
+            GenerationError: the generator returned what cannot be shown.
+            MirageError: image, depth or calibration of ``newest`` cannot be used, where it is.
         """
-        views = self.model.imagine(T_world_camera, camera, seed=seed, cancelled=cancelled)
+        first_frame = None
+        if newest is not None and self.model.generator.starts_from_frame:
+            with self._timer.measure("convert"):
+                first_frame = self._convert(newest)
+            T_world_camera = np.concatenate([newest.T_world_camera[None], T_world_camera])
+        ahead = 0 if first_frame is None else 1
+        views = self.model.imagine(
+            T_world_camera, camera, seed=seed, cancelled=cancelled, first_frame=first_frame
+        )
         while True:
             # The views of a chunk come together, so the first one's time is the chunk's.
             with self._timer.measure("next_view"):
                 view = next(views, None)
             if view is None:
                 return
-            yield view
+            if view.index >= ahead:
+                yield replace(view, index=view.index - ahead)
 
     def cloud(self, *, with_features: bool) -> MemoryCloud:
         """What is in memory, as plain arrays."""

@@ -12,6 +12,7 @@ from mirage_ros.errors import PoseError
 from mirage_ros.geometry import PinholeCamera
 from mirage_ros.geometry.paths import extrapolate_twist, resample_path
 from mirage_ros.geometry.poses import poses_from_quaternions
+from mirage_ros.nodes.pairing import PairedFrame
 from mirage_ros.nodes.pose_conversion import stamp_to_ns
 
 
@@ -26,6 +27,7 @@ class CameraState:
         angular: (3,) likewise, rad/s.
         camera: intrinsics of the robot's (rectified) camera.
         camera_frame: frame id of its images.
+        frame: the messages of that observation, for generators that start from it.
     """
 
     stamp_ns: int
@@ -34,6 +36,7 @@ class CameraState:
     angular: NDArray[np.float64]
     camera: PinholeCamera
     camera_frame: str
+    frame: PairedFrame
 
 
 @dataclass(frozen=True)

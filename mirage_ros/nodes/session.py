@@ -244,7 +244,7 @@ class Session:
         T_source_camera = self._poses.source_extrinsics(camera_frame)
         linear, angular = self._poses.twist(T_source_camera)
         self._state = CameraState(
-            frame.stamp_ns, frame.T_world_camera, linear, angular, camera, camera_frame
+            frame.stamp_ns, frame.T_world_camera, linear, angular, camera, camera_frame, frame
         )
         if self._plan is not None and self._plan.serial != self._begun_plan_serial:
             # It came before there was anything to imagine from.
@@ -339,7 +339,9 @@ class Session:
             conditioned_on_ns=state.stamp_ns,
             world_frame=self._world_frame,
         )
-        views = self._engine.imagine(poses, state.camera, self._seed, self._worker.interrupted)
+        views = self._engine.imagine(
+            poses, state.camera, self._seed, self._worker.interrupted, state.frame
+        )
         try:
             for view in views:
                 self._predictions.publish(header, view, int(offsets_ns[view.index]))
@@ -352,6 +354,9 @@ class Session:
             self.timer.add("cancelled_rollout", 0.0)
             # A service or a newer plan was in the way; what is imagined is still wanted.
             self._worker.offer(_ROLLOUT, self._roll_out_in_worker)
+        except MirageError as error:
+            # The views before stay; the next rollout may fare better.
+            self._warner.warn("prediction", f"a rollout ended early: {error}", "rollout")
 
     def _plan_extrinsics(self, camera_frame: str) -> NDArray[np.float64]:  # (4, 4)
         if self._parameters["plan_pose_of"] == "camera":
