@@ -1,9 +1,11 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -30,6 +32,30 @@ def write_atomically(path: Path, content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def directory_atomically(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes ``path`` once the block has ended without an error.
+
+    Raises:
+        OSError: the folder cannot be written, or ``path`` exists and is not an empty folder.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for place in [*unfinished.rglob("*"), unfinished]:
+            if place.is_dir():
+                _sync_directory(place)
+            else:
+                with place.open("rb") as file:
+                    os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     _sync_directory(path.parent)
 
 

@@ -51,3 +51,7 @@ class UnavailableError(MirageError):
 
 class GenerationError(MirageError):
     """A model was given, or made, what it cannot: shapes, counts, numbers that are not finite."""
+
+
+class CheckpointError(MirageError):
+    """A model's files hold other tensors than the model has: names, shapes, types or values."""
