@@ -197,6 +197,10 @@ def write_tokenizer(folder: Path) -> None:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(folder)
+    # The class that the published one names.
+    path = folder / "tokenizer_config.json"
+    config = {**json.loads(path.read_text()), "tokenizer_class": "T5TokenizerFast"}
+    path.write_text(json.dumps(config))
 
 
 def write_text_encoder(folder: Path, text_dim: int = 32, seed: int = 3) -> None:

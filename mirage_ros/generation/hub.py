@@ -83,7 +83,7 @@ def locate(
             missing, how large it is and which command fetches it.
     """
     path = Path(name).expanduser()
-    if path.exists():
+    if name and path.exists():
         return path
     match = _HUB_NAME.fullmatch(name)
     if match is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import re
+import warnings
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,7 +214,10 @@ def attach(model: Any, loras: Sequence[Lora], scales: Sequence[float]) -> None:
             # peft knows one alpha for a module type; so it goes into the matrix.
             matrices[f"{module}.lora_B.weight"] = pair.up * pair.scale
         names.append(f"lora_{number}")
-        model.load_lora_adapter(matrices, prefix=None, adapter_name=names[-1])
+        with warnings.catch_warnings():
+            # That there is one already; several are meant.
+            warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+            model.load_lora_adapter(matrices, prefix=None, adapter_name=names[-1])
     if names:
         model.set_adapters(names, list(scales))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from mirage_ros.errors import CheckpointError, ConfigurationError, UnavailableError
@@ -230,7 +231,7 @@ def _load_encoder(kind: Any, path: Path, dtype: torch.dtype) -> Any:
         encoder, report = kind.from_pretrained(
             path, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path}: expected a umt5 encoder. Got {error}") from error
     # It would go on with random numbers in their place.
     missing = sorted(report["missing_keys"])
