@@ -53,11 +53,10 @@ def fetch_command(repository: str, patterns: Sequence[str]) -> str:
 def missing_part(folder: Path, part: str) -> str:
     """Says that a part of a model's folder is missing, what it is and how to get it."""
     patterns, description = PARTS[part]
-    wanted = [pattern for pattern in patterns if "/" in pattern]
-    return (
-        f"{folder}: expected {description}. Not there; "
-        f"{fetch_command(REPOSITORY, wanted)} --local-dir {folder} fetches it"
-    )
+    command = fetch_command(REPOSITORY, [pattern for pattern in patterns if "/" in pattern])
+    # The hub's cache is filled by the command itself.
+    place = "" if folder.parent.name == "snapshots" else f" --local-dir {folder}"
+    return f"{folder}: expected {description}. Not there; {command}{place} fetches it"
 
 
 def locate(

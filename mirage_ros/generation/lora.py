@@ -184,7 +184,7 @@ def fuse(tensors: MutableMapping[str, Tensor], lora: Lora, scale: float = 1.0) -
 def attach(model: Any, loras: Sequence[Lora], scales: Sequence[float]) -> None:
     """Keep LoRAs as adapters of a model of diffusers, so that they can be switched and scaled.
 
-    Adapter number n is called ``lora_n``.
+    Adapter number n is called ``lora_n``; the model must not have any yet.
 
     Raises:
         UnavailableError: the package peft is not installed.

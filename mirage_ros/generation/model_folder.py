@@ -24,6 +24,7 @@ from mirage_ros.atomic import directory_atomically
 from mirage_ros.errors import CheckpointError, ConfigurationError, UnavailableError
 from mirage_ros.generation.hub import PARTS, missing_part
 from mirage_ros.generation.model_config import read_json
+from mirage_ros.generation.prompt import clean_prompt
 from mirage_ros.generation.prompt_files import write_prompt
 
 FORMAT = "mirage_ros/model"
@@ -79,7 +80,7 @@ def save_model(
             # The hub's cache is made of links.
             shutil.copytree(components / part, unfinished / part, symlinks=False)
         for prompt, embedding in (prompts or {}).items():
-            write_prompt(unfinished / "prompts", prompt, embedding, encoder="")
+            write_prompt(unfinished / "prompts", clean_prompt(prompt), embedding, encoder="")
         holds = sorted(place.name for place in unfinished.iterdir())
         header = {
             "format": FORMAT,

@@ -11,7 +11,7 @@ from wan_folders import write_side_branch, write_wan_folder
 
 from mirage_ros.errors import UnavailableError
 from mirage_ros.generation.checkpoint import ModelFiles, load_transformer
-from mirage_ros.generation.hub import locate
+from mirage_ros.generation.hub import locate, missing_part
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -112,3 +112,11 @@ def test_a_hub_out_of_reach_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(UnavailableError, match=r"not to be fetched \(no route\). Where the hub"):
         locate("somebody/model")
+
+
+def test_what_a_cached_model_lacks_is_fetched_into_the_cache(cache: Path, tmp_path: Path) -> None:
+    snapshot = locate("somebody/tiny-wan", offline=True)
+    assert missing_part(snapshot, "text_encoder").endswith(
+        '"text_encoder/*.safetensors" fetches it'
+    )
+    assert missing_part(tmp_path, "vae").endswith(f"--local-dir {tmp_path} fetches it")

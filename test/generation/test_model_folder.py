@@ -36,7 +36,7 @@ def test_a_model_comes_back_bit_for_bit(
     folder = tmp_path / "models" / "ours"
     prompt = encode_prompt(wan, "a robot in the kitchen")
     save_model(
-        folder, transformer, components=wan, prompts={"a robot in the kitchen": prompt},
+        folder, transformer, components=wan, prompts={" a robot in  the kitchen": prompt},
         shard_size=shard_size,
     )  # fmt: skip
     assert sorted(p.name for p in folder.parent.iterdir()) == ["ours"]
