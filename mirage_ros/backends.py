@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.wan_settings import WanSettings
 
 if TYPE_CHECKING:
+    from mirage_ros.codec import Codec
+    from mirage_ros.generation import Generator
     from mirage_ros.world_model import WorldModel
 
 #: Backends that can be built.
-BACKENDS: tuple[str, ...] = ("readout",)
+BACKENDS: tuple[str, ...] = ("readout", "wan2.2")
 
 #: Memories that can be built in: latent tokens, a coloured point for every pixel ever seen, and
 #: coloured points with the same care for what is known already and for a bound.
 MEMORIES: tuple[str, ...] = ("latent", "rgb", "rgb_fair")
+
+#: Side of a latent cell in pixels, of all codecs.
+_CELL = 16
 
 #: Tokens or points held at most, unless said otherwise.
 CAPACITY = 400_000
@@ -33,11 +39,13 @@ def build_world_model(
     device: str = "cpu",
     num_threads: int | None = None,
     seed: int = 0,
+    wan: WanSettings | None = None,
 ) -> WorldModel:
     """The world model of a backend.
 
     Args:
         backend: one of :data:`BACKENDS`. ``readout``: DCT codec, no network, holes filled smoothly.
+            ``wan2.2``: Wan2.2's VAE and its diffusion transformer with a side branch.
         generation_width: of observed and predicted views, pixels, a multiple of 32.
         generation_height: likewise.
         min_depth: nearer depth counts as unknown, metres.
@@ -49,9 +57,12 @@ def build_world_model(
         device: torch device.
         num_threads: torch's CPU threads in this process (None: leave them).
         seed: of all randomness.
+        wan: which weights ``wan2.2`` runs, and how.
 
     Raises:
         ConfigurationError: an unknown backend or device, or a value out of range.
+        UnavailableError: weights or packages are missing; the message says how to get them.
+        CheckpointError: files of weights are not what they should be.
     """
     if backend not in BACKENDS:
         raise ConfigurationError(f"backend must be one of {', '.join(BACKENDS)}. Got '{backend}'")
@@ -61,8 +72,6 @@ def build_world_model(
         raise ConfigurationError(f"capacity must be at least 1. Got {capacity}")
     import torch
 
-    from mirage_ros.codec.dct import DctCodec
-    from mirage_ros.generation import ReadoutGenerator
     from mirage_ros.memory.backprojection import CellDepthConfig
     from mirage_ros.memory.base import SpatialMemory
     from mirage_ros.memory.bounds import BoundsConfig
@@ -84,9 +93,8 @@ def build_world_model(
         min_depth=min_depth,
         max_depth=max_depth,
     )
-    codec = DctCodec()
     pixels = generation_width * generation_height
-    cells = pixels // codec.spatial_stride**2 * grids
+    cells = pixels // _CELL**2 * grids
     least = {"latent": cells, "rgb": 1, "rgb_fair": pixels}[memory]
     if capacity < least:
         raise ConfigurationError(
@@ -99,9 +107,21 @@ def build_world_model(
         raise ConfigurationError(f"device '{device}' cannot be used: {error}") from error
     if num_threads is not None:
         torch.set_num_threads(num_threads)
+    codec, generator = _codec_and_generator(backend, wan or WanSettings(), device)
     spatial: SpatialMemory
     if memory == "latent":
         spatial = LatentMemory(codec, latent_config, device)
     else:
         spatial = RgbMemory(codec, points_config, device)
-    return WorldModel(codec, spatial, ReadoutGenerator(), config)
+    return WorldModel(codec, spatial, generator, config)
+
+
+def _codec_and_generator(backend: str, wan: WanSettings, device: str) -> tuple[Codec, Generator]:
+    if backend == "wan2.2":
+        from mirage_ros.wan_backend import build_wan
+
+        return build_wan(wan, device)
+    from mirage_ros.codec import DctCodec
+    from mirage_ros.generation import ReadoutGenerator
+
+    return DctCodec(), ReadoutGenerator()

@@ -29,10 +29,6 @@ class MemoryFormatError(MirageError):
     """Tokens do not fit the memory (channels, shapes, non-finite values)."""
 
 
-class GenerationError(MirageError):
-    """A generator returned what cannot be shown (another shape than asked for, NaN, infinite)."""
-
-
 class ConfigurationError(MirageError):
     """A configured value is not allowed; the message names the allowed ones."""
 

@@ -24,6 +24,7 @@ ORDER = (
     ("generation",),
     ("rollout",),
     ("world_model",),
+    ("wan_backend",),
     ("backends",),
     ("evaluation",),
     ("cli", "nodes"),

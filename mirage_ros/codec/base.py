@@ -61,6 +61,17 @@ class Codec(Protocol):
         """
         ...
 
+    def encode_video(
+        self,
+        frames: Tensor,  # (1 + k * temporal_stride, 3, H, W) float32 RGB in [0, 1]
+    ) -> Tensor:  # (1 + k, C, h, w) float32
+        """Latents of ``frames`` as one video, which :meth:`decode` turns back.
+
+        Raises:
+            CodecError: as :meth:`encode`, or the number of frames does not fit.
+        """
+        ...
+
     def decode(
         self,
         latents: Tensor,  # (T', C, h, w) float32

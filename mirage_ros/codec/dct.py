@@ -133,6 +133,17 @@ class DctCodec:
         shifted = latents + self._offset.to(latents.device)[:, None, None]
         return _shuffle(self._synthesis, shifted)
 
+    def encode_video(
+        self,
+        frames: Tensor,  # (T, 3, H, W) float32 RGB in [0, 1]
+    ) -> Tensor:  # (T, 48, H / 16, W / 16) float32
+        """Latents of ``frames``: the same as of single pictures.
+
+        Raises:
+            CodecError: as :meth:`encode`.
+        """
+        return self.encode(frames)
+
     def stream(self) -> DctCodec:
         """The codec itself: latent frames decode one by one, so a stream has nothing to hold."""
         return self

@@ -28,7 +28,13 @@ from rclpy.parameter import Parameter
 
 from mirage_ros.errors import ConfigurationError
 
-ParameterValue = bool | int | float | str | list[float]
+ParameterValue = bool | int | float | str | list[Any]
+
+_ARRAYS = {
+    float: Parameter.Type.DOUBLE_ARRAY,
+    int: Parameter.Type.INTEGER_ARRAY,
+    str: Parameter.Type.STRING_ARRAY,
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class Spec:
         choices: the only values allowed (strings).
         dynamic: may change while the node is configured; others take effect at configuration.
         check: further check; returns what is wrong, or an empty string.
+        element: type of a list's elements.
     """
 
     name: str
@@ -54,6 +61,7 @@ class Spec:
     choices: tuple[str, ...] = ()
     dynamic: bool = False
     check: Callable[[Any], str] | None = field(default=None, compare=False)
+    element: type = float
 
     def problem(self, value: Any) -> str:
         """What is wrong with ``value``, or an empty string."""
@@ -114,7 +122,7 @@ class ParameterTable:
         node.add_post_set_parameters_callback(lambda _: on_change())
 
     def __getitem__(self, name: str) -> Any:
-        """Current value; float arrays come as lists."""
+        """Current value; arrays come as lists."""
         try:
             value = self._node.get_parameter(name).value
         except ParameterUninitializedException:
@@ -136,7 +144,7 @@ class ParameterTable:
     def _declare(self, spec: Spec) -> None:
         # rclpy takes an empty list for an array of bytes, so arrays are declared by type; one that
         # nobody sets stays "not set", which __getitem__ reads as empty.
-        value = Parameter.Type.DOUBLE_ARRAY if isinstance(spec.default, list) else spec.default
+        value = _ARRAYS[spec.element] if isinstance(spec.default, list) else spec.default
         try:
             self._node.declare_parameter(spec.name, value, spec.descriptor())
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:

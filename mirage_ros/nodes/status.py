@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 from mirage_ros.msg import MemoryStatus, StageTiming
+from mirage_ros.nodes.gpu import gpu_memory
 from mirage_ros.nodes.pose_conversion import ns_to_stamp
 from mirage_ros.nodes.statistics import RateMeter, StageTimer
 
@@ -32,6 +33,7 @@ class Counters:
     token_count: int = 0
     memory_bytes: int = 0
     newest_observation_ns: int = 0
+    reference_bytes: int = 0
     tokens_added: int = 0
     tokens_refreshed: int = 0
     tokens_confirmed: int = 0
@@ -72,6 +74,9 @@ def memory_status(
     msg.memory, msg.capacity = setup.memory, setup.capacity
     msg.token_count = counters.token_count
     msg.memory_bytes = counters.memory_bytes
+    msg.reference_bytes = counters.reference_bytes
+    gpu = gpu_memory()
+    msg.gpu_memory_bytes, msg.gpu_memory_peak_bytes = gpu.used, gpu.peak
     msg.keyframe_count = counters.keyframes_stored
     msg.tokens_added = counters.tokens_added
     msg.tokens_refreshed = counters.tokens_refreshed
@@ -113,6 +118,9 @@ def diagnostics(status: MemoryStatus, node_name: str) -> DiagnosticArray:
         "tokens_confirmed": f"{status.tokens_confirmed}",
         "tokens_evicted": f"{status.tokens_evicted}",
         "memory_mib": f"{status.memory_bytes / 2**20:.2f}",
+        "references_mib": f"{status.reference_bytes / 2**20:.2f}",
+        "gpu_mib": f"{status.gpu_memory_bytes / 2**20:.0f}",
+        "gpu_peak_mib": f"{status.gpu_memory_peak_bytes / 2**20:.0f}",
         "keyframes": f"{status.keyframe_count}",
         "image_rate_hz": f"{status.image_rate:.1f}",
         "images_lost": f"{status.images_lost}",

@@ -15,14 +15,21 @@ from std_msgs.msg import Header
 
 from mirage_ros.errors import ConfigurationError, MirageError
 from mirage_ros.msg import MemoryStatus
+from mirage_ros.nodes.gpu import release_memory
+from mirage_ros.nodes.log_bridge import LogBridge
 from mirage_ros.nodes.memory_services import MemoryServices, memory_path, reason
 from mirage_ros.nodes.parameters import ParameterTable
 from mirage_ros.nodes.running import run_node
 from mirage_ros.nodes.session import Session
 from mirage_ros.nodes.status import Setup, diagnostics, memory_status
 from mirage_ros.nodes.transforms import Transforms
+from mirage_ros.nodes.wan_parameters import wan_settings
 from mirage_ros.nodes.warner import ThrottledWarner
-from mirage_ros.nodes.world_model_parameters import WORLD_MODEL_PARAMETERS, problem_together
+from mirage_ros.nodes.world_model_parameters import (
+    WORLD_MODEL_PARAMETERS,
+    generation_size,
+    problem_together,
+)
 
 if TYPE_CHECKING:
     from mirage_ros.world_model import WorldModel
@@ -43,6 +50,7 @@ class WorldModelNode(LifecycleNode):
         self._transforms: Transforms | None = None
         self._is_active = False
         self._warner = ThrottledWarner(self.get_logger())
+        self._log_bridge = LogBridge(self.get_logger())
         self._table = ParameterTable(
             self,
             WORLD_MODEL_PARAMETERS,
@@ -63,19 +71,24 @@ class WorldModelNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the backend, warm it up, create publishers and subscriptions."""
+        self._log_bridge.open()
         try:
             self._table.require_valid()
             self._session = self._build()
         except MirageError as error:
-            self.get_logger().error(f"not configured: {error}")
-            return TransitionCallbackReturn.FAILURE
+            return self._not_configured(f"{error}")
         except Exception as error:
             # A missing library or device must not take the process down: the operator can mend
             # the parameters and configure again.
-            self.get_logger().error(f"not configured: {type(error).__name__}: {error}")
-            return TransitionCallbackReturn.FAILURE
+            return self._not_configured(f"{type(error).__name__}: {error}")
         self.get_logger().info(f"configured with backend '{self._table['backend']}'")
         return TransitionCallbackReturn.SUCCESS
+
+    def _not_configured(self, why: str) -> TransitionCallbackReturn:
+        self.get_logger().error(f"not configured: {why}")
+        self._log_bridge.close()
+        release_memory()
+        return TransitionCallbackReturn.FAILURE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to work on what arrives."""
@@ -120,10 +133,11 @@ class WorldModelNode(LifecycleNode):
         from mirage_ros.backends import build_world_model
 
         get = self._table
+        width, height = generation_size(get.__getitem__)
         model = build_world_model(
             get["backend"],
-            generation_width=get["generation_width"],
-            generation_height=get["generation_height"],
+            generation_width=width,
+            generation_height=height,
             min_depth=get["min_depth"],
             max_depth=get["max_depth"],
             grids=get["grids"],
@@ -132,6 +146,7 @@ class WorldModelNode(LifecycleNode):
             device=get["device"],
             num_threads=get["num_threads"],
             seed=get["seed"],
+            wan=wan_settings(get.__getitem__),
         )
         if get["memory_file"]:
             self._load(model, memory_path(get["memory_file"], get["memory_directory"]))
@@ -193,6 +208,9 @@ class WorldModelNode(LifecycleNode):
         self.destroy_publisher(self._status)
         self.destroy_publisher(self._diagnostics)
         session.destroy()
+        self._log_bridge.close()
+        del session
+        release_memory()
 
     def _on_parameters_changed(self) -> None:
         if self._session is not None:

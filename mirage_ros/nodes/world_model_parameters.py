@@ -9,6 +9,11 @@ from mirage_ros.backends import BACKENDS, CAPACITY, MEMORIES
 from mirage_ros.errors import PoseError
 from mirage_ros.nodes.parameters import Spec
 from mirage_ros.nodes.pose_source import POSE_KINDS, extrinsics_from_parameter
+from mirage_ros.nodes.wan_parameters import WAN_PARAMETERS
+from mirage_ros.wan_settings import RESOLUTIONS
+
+#: ``resolution`` that leaves the size to other parameters.
+CUSTOM_SIZE = "custom"
 
 
 def _multiple_of(step: int, name: str) -> Callable[[Any], str]:
@@ -33,6 +38,14 @@ def _absolute_or_empty(value: Any) -> str:
     if not value or value.startswith(("/", "~")):
         return ""
     return f"memory_directory must be an absolute path, or empty. Got '{value}'"
+
+
+def generation_size(values: Callable[[str], Any]) -> tuple[int, int]:
+    """Width and height of predicted views, given a way to ask for a value by name."""
+    name = values("resolution")
+    if name != CUSTOM_SIZE:
+        return RESOLUTIONS[name]
+    return values("generation_width"), values("generation_height")
 
 
 def problem_together(values: Callable[[str], Any]) -> str:
@@ -60,6 +73,13 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         "CPU threads of the engine; one leaves the other cores to the rest of the robot.",
         1,
         256,
+    ),
+    Spec(
+        "resolution",
+        CUSTOM_SIZE,
+        "Size of predicted views: one that wan2.2 knows well, or custom: generation_width x "
+        "generation_height.",
+        choices=(CUSTOM_SIZE, *RESOLUTIONS),
     ),
     Spec(
         "generation_width",
@@ -249,4 +269,5 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         dynamic=True,
     ),
     Spec("status_rate", 1.0, "Status and diagnostics messages a second.", 0.1, 100.0),
+    *WAN_PARAMETERS,
 )

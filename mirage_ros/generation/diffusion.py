@@ -1,0 +1,247 @@
+"""The generator that invents: denoises a chunk, conditioned on what is remembered.
+
+The sequence that the transformer sees is [references | targets | preceding]. References and
+preceding frames are clean, and so is the first target where it is known (the overlap with the
+chunk before, or what the camera sees now); only the other targets are denoised. What the memory
+knows of targets and preceding frames goes through the side branch, which also takes the latents of
+a constant white video: they never change, but the released weights expect them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mirage_ros.codec.base import Codec
+from mirage_ros.errors import ConfigurationError, GenerationError
+from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, GenerationCancelled
+from mirage_ros.generation.readout_generator import fill_depth
+from mirage_ros.generation.schedule import Schedule, Solver
+from mirage_ros.generation.transformer import TextContext, WanWorldTransformer
+from mirage_ros.stages import measured
+
+#: Shapes whose constant latents are kept: a whole chunk and a shorter last one, with and without
+#: preceding frames.
+_CONSTANTS = 4
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """How chunks are denoised.
+
+    Attributes:
+        schedule: steps and solver.
+        guidance: weight of the prompt against the negative prompt (classifier-free guidance); 1:
+            none, as the model was published.
+        references: whole past frames shown to the model, at most.
+        preceding: latent frames before a chunk that are shown to the model, at most.
+        side_scale: weight of the side branch's hints.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    schedule: Schedule = field(default_factory=Schedule)
+    guidance: float = 1.0
+    references: int = 4
+    preceding: int = 2
+    side_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("references", "preceding", "guidance", "side_scale"):
+            if not getattr(self, name) >= 0:
+                raise ConfigurationError(f"{name} must not be negative. Got {getattr(self, name)}")
+
+
+class DiffusionGenerator:
+    """Denoises chunks; implements :class:`mirage_ros.generation.base.Generator`.
+
+    What no chunk changes is computed once: the text's keys and values in every block, the latents
+    of the constant video.
+
+    Args:
+        transformer: the model, in the type that it shall compute in.
+        codec: encodes the constant video.
+        text: (L, text_dim) the encoded prompt.
+        config: how to denoise.
+        negative_text: (L, text_dim) the encoded negative prompt; needed for guidance.
+        device: to compute on (default: where the transformer is).
+        dtype: to compute in (default: the type of the transformer's first layer).
+        placement: makes a context in which the transformer is on ``device``.
+        keep_text_keys: keep the text's keys and values; without, less memory and more work.
+        name: of the generator, in messages.
+
+    Raises:
+        ConfigurationError: the model allows fewer references, or has other channels than the codec;
+            or guidance is asked for without a negative prompt.
+    """
+
+    invents = True
+    starts_from_frame = True
+
+    def __init__(
+        self,
+        transformer: WanWorldTransformer,
+        codec: Codec,
+        text: Tensor,
+        config: DiffusionConfig | None = None,
+        *,
+        negative_text: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        placement: Callable[[], AbstractContextManager[object]] = nullcontext,
+        keep_text_keys: bool = True,
+        name: str = "wan2.2",
+    ) -> None:
+        self.config = config or DiffusionConfig()
+        self.name = name
+        self.transformer = transformer
+        self.codec = codec
+        self.device = torch.device(device or transformer.patch_embedding.weight.device)
+        self.dtype: torch.dtype = dtype or transformer.patch_embedding.weight.dtype
+        self._check(transformer, codec)
+        if self.config.guidance != 1.0 and negative_text is None:
+            raise ConfigurationError(
+                f"guidance {self.config.guidance} needs a negative prompt. Got none"
+            )
+        texts = [text] if self.config.guidance == 1.0 else [text, negative_text]
+        self._texts = [self._checked_text(given) for given in texts if given is not None]
+        self._keys: list[TextContext] = []
+        self._keep_text_keys = keep_text_keys
+        self._placement = placement
+        self._constants: dict[tuple[int, int, int], Tensor] = {}
+        self.reference_count = self.config.references
+        self.preceding_count = self.config.preceding
+
+    @torch.no_grad()
+    def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
+        """Latents and depth of the chunk; frame 0 is the given one exactly, where there is one.
+
+        Raises:
+            GenerationCancelled: ``cancelled()`` became true; it is asked before every step.
+            GenerationError: the condition does not fit the model.
+        """
+        readout = condition.readout
+        depth = fill_depth(readout.depth, readout.coverage)
+        if condition.first_depth is not None:
+            depth[0] = condition.first_depth
+        with self._placement():
+            latents = self._denoised(condition, cancelled)
+        return GeneratedChunk(latents.to(readout.latents.device), depth)
+
+    def _denoised(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> Tensor:
+        generator = torch.Generator().manual_seed(condition.seed)
+        shape = condition.readout.latents.shape  # (T, C, h, w)
+        # Drawn on the CPU, so that a seed means the same on every device.
+        sample = torch.randn(shape, generator=generator).to(self.device)
+        clean = sample[:0]
+        if condition.first_latents is not None:
+            clean, sample = condition.first_latents[None].to(sample), sample[1:]
+        if not len(sample):
+            return clean
+        with measured(condition.stages, "conditioning", self.device):
+            before, after = self._context(condition)
+            control = self._control(condition)
+            texts = self._text_contexts()
+        solver = Solver(self.config.schedule)
+        start = len(before) + len(clean)
+        noisy = slice(start, start + len(sample))
+        count = len(solver.timesteps)
+        for number, timestep in enumerate(solver.timesteps):
+            if cancelled():
+                raise GenerationCancelled(f"cancelled before denoising step {number} of {count}")
+            with measured(condition.stages, "denoise_step", self.device):
+                targets = torch.cat([clean, sample]).to(self.dtype)
+                sequence = torch.cat([before, targets, after])
+                levels = torch.zeros((1, len(sequence)), device=self.device)
+                levels[:, noisy] = timestep
+                velocity = self._velocity(sequence, levels, texts, control, len(before))
+                sample = solver.step(number, velocity[noisy], sample, generator)
+        return torch.cat([clean, sample])
+
+    def _velocity(
+        self,
+        sequence: Tensor,  # (F, C, h, w)
+        levels: Tensor,  # (1, F)
+        texts: list[TextContext] | list[Tensor],
+        control: Tensor | None,
+        references: int,
+    ) -> Tensor:  # (F, C, h, w) float32
+        hidden = sequence.transpose(0, 1)[None]
+        predictions: list[Tensor] = [
+            self.transformer(
+                hidden, levels, text, control, self.config.side_scale, num_references=references
+            )[0][0].transpose(0, 1).float()
+            for text in texts
+        ]  # fmt: skip
+        if len(predictions) == 1:
+            return predictions[0]
+        wanted, unwanted = predictions
+        return unwanted + self.config.guidance * (wanted - unwanted)
+
+    def _context(self, condition: ChunkCondition) -> tuple[Tensor, Tensor]:
+        """References (R, C, h, w) and preceding frames (P, C, h, w) as the model takes them."""
+        empty = condition.readout.latents[:0]
+        before = empty if condition.references is None else condition.references
+        after = empty if condition.preceding is None else condition.preceding.latents
+        return before.to(self.device, self.dtype), after.to(self.device, self.dtype)
+
+    def _control(self, condition: ChunkCondition) -> Tensor | None:  # (1, S', D)
+        """What the side branch sees, embedded; the same in all steps."""
+        if not self.transformer.has_side_branch:
+            return None
+        scene = condition.readout.latents
+        if condition.preceding is not None:
+            scene = torch.cat([scene, condition.preceding.scene])
+        scene = scene.to(self.device, self.dtype)
+        constant = self._constant(len(scene), *scene.shape[-2:])
+        seen = torch.cat([scene, constant], dim=1).transpose(0, 1)[None]
+        return self.transformer.embed_control(seen)
+
+    def _constant(self, frames: int, rows: int, columns: int) -> Tensor:  # (frames, C, h, w)
+        key = (frames, rows, columns)
+        if key not in self._constants:
+            while len(self._constants) >= _CONSTANTS:
+                self._constants.pop(next(iter(self._constants)))
+            stride, cell = self.codec.temporal_stride, self.codec.spatial_stride
+            white = torch.ones(1, 3, rows * cell, columns * cell)
+            video = white.expand(1 + (frames - 1) * stride, -1, -1, -1)
+            self._constants[key] = self.codec.encode_video(video).to(self.device, self.dtype)
+        return self._constants[key]
+
+    def _text_contexts(self) -> list[TextContext] | list[Tensor]:
+        if not self._keep_text_keys:
+            return self._texts
+        if not self._keys:
+            self._keys = [self.transformer.text_context(text) for text in self._texts]
+        return self._keys
+
+    def _checked_text(self, text: Tensor) -> Tensor:  # (L, text_dim) -> (1, L, text_dim)
+        wanted = self.transformer.config.text_dim
+        if text.ndim != 2 or text.shape[1] != wanted:
+            raise GenerationError(
+                f"an encoded prompt must have shape (L, {wanted}). Got {tuple(text.shape)}"
+            )
+        return text[None].to(self.device, self.dtype)
+
+    def _check(self, transformer: WanWorldTransformer, codec: Codec) -> None:
+        config = transformer.config
+        if self.config.references > config.max_reference_frames:
+            raise ConfigurationError(
+                f"references must be at most the model's {config.max_reference_frames}. "
+                f"Got {self.config.references}"
+            )
+        if (config.in_channels, config.out_channels) != (codec.channels, codec.channels):
+            raise ConfigurationError(
+                f"the model must take and make the codec's {codec.channels} channels. "
+                f"Got {config.in_channels} and {config.out_channels}"
+            )
+        if transformer.has_side_branch and config.vace_in_channels != 2 * codec.channels:
+            raise ConfigurationError(
+                f"the side branch must take twice the codec's channels, {2 * codec.channels}. "
+                f"Got {config.vace_in_channels}"
+            )

@@ -1,0 +1,152 @@
+"""Puts the Wan2.2 backend together: codec and generator from what is on disk."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mirage_ros.codec.tiling import Tiling
+from mirage_ros.codec.tiny_decoder import TinyDecoder, load_tiny_decoder
+from mirage_ros.codec.wan import WanCodec, load_wan_codec
+from mirage_ros.errors import ConfigurationError
+from mirage_ros.generation.checkpoint import ModelFiles, load_transformer
+from mirage_ros.generation.diffusion import DiffusionConfig, DiffusionGenerator
+from mirage_ros.generation.hub import locate
+from mirage_ros.generation.prompt import encode_prompt
+from mirage_ros.generation.runtime import RuntimeOptions, prepare
+from mirage_ros.generation.schedule import Schedule
+from mirage_ros.wan_settings import WanSettings
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Tiles overlap by this share of their side.
+_OVERLAP = 0.25
+
+
+def build_wan(
+    settings: WanSettings,
+    device: torch.device | str,
+    tell: Callable[[str], None] = _LOGGER.info,
+) -> tuple[WanCodec, DiffusionGenerator]:
+    """Codec and generator of the Wan2.2 backend; the memory needs the codec, too.
+
+    Args:
+        settings: which weights, and how to run them.
+        device: where they run.
+        tell: takes what happens, in sentences for a log.
+
+    Raises:
+        ConfigurationError: settings that do not go together, or do not fit the weights.
+        UnavailableError: weights or packages that are not there; the message says how to get them.
+        CheckpointError: files that are not what they should be.
+    """
+    schedule = Schedule(
+        settings.steps, settings.shift, settings.solver, tuple(settings.noise_levels)
+    )
+    config = DiffusionConfig(schedule, settings.guidance, settings.references, settings.preceding)
+    runtime = RuntimeOptions(
+        settings.dtype,
+        settings.attention,
+        settings.compile,
+        settings.quantization,
+        settings.offload,
+    )
+    folder = _folder(settings)
+    # The encoder of prompts is the largest part; it is gone before the others come.
+    text, negative_text = _texts(settings, folder, device, runtime.torch_dtype)
+    gc.collect()
+    tell(f"loading the VAE from {folder}")
+    codec = load_wan_codec(
+        folder / "vae",
+        device=device,
+        dtype=runtime.torch_dtype,
+        tiling=_tiling(settings.tile),
+        tiny_decoder=_tiny_decoder(settings),
+        allow_pickle=settings.allow_pickle,
+    )
+    tell(f"loading the transformer from {folder}")
+    stays_away = settings.offload != "none"
+    transformer = load_transformer(
+        ModelFiles(
+            str(folder),
+            side_branch=settings.side_branch,
+            lora=tuple(settings.lora),
+            side_branch_layers=tuple(settings.side_branch_layers) or None,
+            offline=settings.offline,
+            allow_pickle=settings.allow_pickle,
+        ),
+        dtype=runtime.torch_dtype,
+        device="cpu" if stays_away else device,
+    )
+    if not transformer.has_side_branch:
+        tell(
+            "the model has no side branch: what is remembered reaches its pictures only through "
+            "reference frames (set wan.side_branch)"
+        )
+    placement = prepare(transformer, runtime, device)
+    generator = DiffusionGenerator(
+        transformer,
+        codec,
+        text,
+        config,
+        negative_text=negative_text,
+        device=device,
+        dtype=runtime.torch_dtype,
+        placement=placement,
+        # Kept keys would be left behind on the GPU by a model that comes and goes.
+        keep_text_keys=not stays_away,
+    )
+    return codec, generator
+
+
+def _folder(settings: WanSettings) -> Path:
+    """The model's folder, fetched where that is allowed."""
+    parts = ["transformer", "vae", "prompts"]
+    if settings.prompt or (settings.guidance != 1.0 and settings.negative_prompt):
+        parts += ["text_encoder", "tokenizer"]
+    folder = locate(settings.model, parts, offline=settings.offline)
+    if not folder.is_dir():
+        raise ConfigurationError(f"wan.model must be a folder or a hub's name. Got {folder}")
+    return folder
+
+
+def _texts(
+    settings: WanSettings, folder: Path, device: torch.device | str, dtype: torch.dtype
+) -> tuple[Tensor, Tensor | None]:
+    def encoded(prompt: str) -> Tensor:
+        return encode_prompt(
+            folder,
+            prompt,
+            device=device,
+            dtype=dtype,
+            cache_directory=_cache_directory(settings),
+        )
+
+    text = encoded(settings.prompt)
+    return text, encoded(settings.negative_prompt) if settings.guidance != 1.0 else None
+
+
+def _cache_directory(settings: WanSettings) -> Path:
+    if settings.cache_directory:
+        return Path(settings.cache_directory).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "mirage_ros" / "prompts"
+
+
+def _tiling(tile: int) -> Tiling | None:
+    if not tile:
+        return None
+    return Tiling(tile, round(tile * _OVERLAP / 16) * 16)
+
+
+def _tiny_decoder(settings: WanSettings) -> TinyDecoder | None:
+    if not settings.tiny_decoder:
+        return None
+    path = locate(settings.tiny_decoder, offline=settings.offline)
+    return load_tiny_decoder(path, allow_pickle=settings.allow_pickle)
