@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mirage_ros.codec.base import Codec, DecodeStream
+from mirage_ros.codec.base import Codec
 from mirage_ros.codec.pixels import as_codec_frames
 from mirage_ros.errors import GenerationError
 from mirage_ros.frames import RgbdFrame
@@ -22,6 +22,7 @@ from mirage_ros.generation.references import ReferenceBank
 from mirage_ros.geometry import PinholeCamera, rotation_angle, translation_distance
 from mirage_ros.memory.backprojection import CellDepthConfig, cell_depth
 from mirage_ros.memory.base import MemoryBranch, Readout
+from mirage_ros.shortage import memory_shortage_told
 from mirage_ros.stages import StageClock, measured
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -150,7 +151,8 @@ class Rollout:
 
         Raises:
             GenerationCancelled: ``cancelled()`` became true.
-            GenerationError: the generator returned what cannot be shown; the chunk leaves no trace.
+            GenerationError: the generator returned what cannot be shown, or the device's memory was
+                too small for it; the chunk leaves no trace.
         """
         request, stride = self._request, self._codec.temporal_stride
         stream = self._codec.stream()
@@ -164,13 +166,16 @@ class Rollout:
             latent_count = 1 + -(-(used - 1) // stride)
             poses = request.path[frames[: 1 + (latent_count - 1) * stride : stride]]
             condition = self._condition(number, poses)
-            with measured(self._stages, "generate", self._device):
-                chunk = self._generator.generate(condition, request.cancelled)
-            self._check(chunk, condition, number)
             first_new = 0 if number == 0 else 1
+            with memory_shortage_told(f"chunk {number}"):
+                with measured(self._stages, "generate", self._device):
+                    chunk = self._generator.generate(condition, request.cancelled)
+                self._check(chunk, condition, number)
+                with measured(self._stages, "decode", self._device):
+                    images = stream.decode(chunk.latents[first_new:])
             self._write_back(chunk, condition, first_new)
             self._remember(chunk, poses, first_new)
-            yield from self._views(stream, chunk, condition.readout, start, first_new, used)
+            yield from self._views(images, chunk, condition.readout, start, first_new, used)
 
     def _condition(self, number: int, poses: NDArray[np.float64]) -> ChunkCondition:
         """What the generator is told about chunk ``number``."""
@@ -193,13 +198,18 @@ class Rollout:
             first_latents, first_depth = self._first_frame(readout)
         references = None
         if generator.reference_count:
+            # The chunk's own first frame would be the best reference of all, and tell nothing.
+            begun_with = self._request.first_frame if self._latents is None else None
             with measured(self._stages, "references", self._device):
                 references = self._references.select(
-                    readout.depth, camera, poses, generator.reference_count
+                    readout.depth,
+                    camera,
+                    poses,
+                    generator.reference_count,
+                    without_stamp_ns=None if begun_with is None else begun_with.stamp_ns,
                 )
                 if self._latents is not None and self._depth is not None:
-                    # Only now: the overlap is this chunk's own first frame, and would be the best
-                    # reference of all without telling anything.
+                    # Only now, for the same reason.
                     self._references.add(
                         self._latents[-1],
                         self._depth,
@@ -285,7 +295,7 @@ class Rollout:
 
     def _views(
         self,
-        stream: DecodeStream,
+        images: Tensor,  # (used - first_new or more, 3, H, W)
         chunk: GeneratedChunk,
         readout: Readout,
         start: int,
@@ -293,8 +303,6 @@ class Rollout:
         used: int,
     ) -> Iterator[PredictedView]:
         """The views of a chunk's pixel frames ``first_new`` to ``used`` (exclusive)."""
-        with measured(self._stages, "decode", self._device):
-            images = stream.decode(chunk.latents[first_new:])
         for frame in range(first_new, used):
             latent = -(-frame // self._codec.temporal_stride)
             coverage = readout.observed[latent]

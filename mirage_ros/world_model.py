@@ -22,6 +22,7 @@ from mirage_ros.memory.backprojection import cell_depth
 from mirage_ros.memory.base import MemoryBranch, MemoryUpdate, SpatialMemory
 from mirage_ros.memory.files import read_header, stamp_range
 from mirage_ros.rollout import PredictedView, Rollout, RolloutRequest, stands_for
+from mirage_ros.shortage import memory_shortage_told
 from mirage_ros.stages import UNTIMED, StageClock, measured
 
 __all__ = [
@@ -139,6 +140,7 @@ class WorldModel:
 
         Raises:
             FrameError: the frame has no depth: a depth source is needed to place what it shows.
+            GenerationError: the device's memory is too small to encode it.
         """
         if frame.depth is None:
             raise FrameError(
@@ -147,7 +149,10 @@ class WorldModel:
         start = time.perf_counter()
         fitted = self._fitted(frame)
         fit_end = time.perf_counter()
-        with measured(self.stages, "store", self.memory.device):
+        with (
+            memory_shortage_told("a frame to remember"),
+            measured(self.stages, "store", self.memory.device),
+        ):
             update = self._store(fitted)
         stored = time.perf_counter()
         self.newest_stamp_ns = max(frame.stamp_ns, self.newest_stamp_ns or frame.stamp_ns)

@@ -12,7 +12,7 @@ import torch
 from stand_ins import CAMERA, DemandingGenerator, model, path
 
 from mirage_ros.errors import GenerationError
-from mirage_ros.frames import fit_camera
+from mirage_ros.frames import RgbdFrame, fit_camera
 from mirage_ros.generation import ChunkCondition, GeneratedChunk, GenerationCancelled
 from mirage_ros.geometry import PinholeCamera
 from mirage_ros.rollout import chunk_seed
@@ -197,7 +197,7 @@ def test_stages_are_timed_by_who_wants_to_know() -> None:
     inventive = model(chunk=4, generator=DemandingGenerator())
     inventive.stages = StageLog()
     list(inventive.imagine(path(5), CAMERA))
-    chunk = ["readout", "references", "generate", "write_back", "decode"]
+    chunk = ["readout", "references", "generate", "decode", "write_back"]
     assert inventive.stages.stages == chunk * 2
 
 
@@ -257,3 +257,39 @@ def test_what_cannot_be_shown_ends_the_rollout_without_a_trace(
     assert len(engine.memory.written) == 1
     # Later rollouts are none the worse for it.
     assert len(list(engine.imagine(path(10), CAMERA))) == 10
+
+
+def _out_of_memory(chunk: GeneratedChunk) -> GeneratedChunk:
+    raise torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23 GiB"
+    )
+
+
+def test_a_chunk_that_the_device_has_no_room_for_is_given_up_with_advice() -> None:
+    generator = FailingGenerator()
+    generator.spoil = _out_of_memory  # type: ignore[method-assign]
+    engine = model(chunk=4, generator=generator)
+    views = engine.imagine(path(10), CAMERA)
+    assert [next(views).index for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(GenerationError, match=r"chunk 1 does not fit .*: CUDA out.*offload"):
+        next(views)
+    assert len(engine.memory.written) == 1
+    assert len(list(engine.imagine(path(10), CAMERA))) == 10
+
+
+def test_a_frame_that_the_device_has_no_room_for_is_not_stored() -> None:
+    engine = model()
+    frame = RgbdFrame(
+        1, np.zeros((32, 64, 3), np.uint8), np.ones((32, 64), np.float32), CAMERA, np.eye(4)
+    )
+
+    def observe(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    working, engine.memory.observe = engine.memory.observe, observe  # type: ignore[assignment]
+    with pytest.raises(GenerationError, match="a frame to remember does not fit"):
+        engine.observe(frame)
+    assert engine.newest_stamp_ns is None
+    engine.memory.observe = working  # type: ignore[method-assign]
+    engine.observe(frame)
+    assert engine.newest_stamp_ns == 1

@@ -6,6 +6,7 @@ for all frames at once on sorted integer keys.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ from mirage_ros.memory.base import Poses
 #: counts as lying at that border.
 _AXIS_BITS = 21
 _HALF_RANGE = 1 << (_AXIS_BITS - 1)
+
+#: Points that a cell gives along each axis, at most.
+_MOST_POINTS = 4
 
 
 @dataclass(frozen=True)
@@ -152,11 +156,13 @@ class ReferenceBank:
         camera: PinholeCamera,  # pixel camera of the targets
         T_world_camera: Poses,  # (T, 4, 4)
         count: int,
+        *,
+        without_stamp_ns: int | None = None,
     ) -> Tensor | None:  # (R, C, h, w) float32, R <= count
         """The frames that show most of what the target cameras see, best first.
 
         The frames' IoU with all that the targets see together must reach the threshold; of equal
-        ones the newer come first.
+        ones the newer come first. A frame of ``without_stamp_ns`` is not chosen.
 
         Returns:
             Latents, or None where no frame fits.
@@ -165,7 +171,11 @@ class ReferenceBank:
             return None
         targets = self._voxels(depth, camera, np.asarray(T_world_camera, dtype=np.float64))
         overlap = overlaps([frame.voxels for frame in self._frames], targets)
-        fitting = np.flatnonzero(overlap >= self.threshold).tolist()
+        fitting = [
+            number
+            for number in np.flatnonzero(overlap >= self.threshold).tolist()
+            if self._frames[number].stamp_ns != without_stamp_ns
+        ]
         chosen = sorted(fitting, key=lambda number: (-overlap[number], -number))[:count]
         if not chosen:
             return None
@@ -197,11 +207,17 @@ def voxel_keys(
     T_world_camera: NDArray[np.float64],  # (T, 4, 4)
     voxel_size: float,
 ) -> Tensor:  # (K,) int64, increasing, each once
-    """Keys of the voxels that hold the world points of the cell centres.
+    """Keys of the voxels that hold the world points of the cells.
 
-    The voxel of a point p is floor(p / voxel_size), three integers packed into one.
+    The voxel of a point p is floor(p / voxel_size), three integers packed into one. Cells wider
+    than a voxel give several points each, at one depth: their centres alone would leave voxels out,
+    others in every view, and two views of one wall would have little in common.
     """
     grid = camera.resized(depth.shape[-1], depth.shape[-2])
+    widest = float(depth.max()) / min(grid.fx, grid.fy) if depth.numel() else 0.0
+    split = min(max(math.ceil(widest / voxel_size), 1), _MOST_POINTS)
+    depth = depth.repeat_interleave(split, dim=-1).repeat_interleave(split, dim=-2)
+    grid = grid.resized(depth.shape[-1], depth.shape[-2])
     centres = grid.pixel_centres()
     rays = grid.unproject(centres, np.ones(centres.shape[:2]))
     # In float64 until the end: the world frame's origin may be far away.

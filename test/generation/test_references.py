@@ -25,12 +25,16 @@ Voxels = set[tuple[int, int, int]]
 
 
 def plain_voxels(depth: torch.Tensor, poses: NDArray[np.float64], size: float) -> Voxels:
+    """Cells give as many points along each axis as the widest is voxels wide, 4 at most."""
+    widest = float(depth.max()) * STRIDE / min(CAMERA.fx, CAMERA.fy)
+    points = min(max(math.ceil(widest / size), 1), 4)
+    inside = [(k + 0.5) / points for k in range(points)]
     found: Voxels = set()
     for view, pose in zip(depth.tolist(), poses, strict=True):
         for row, column in itertools.product(range(H), range(W)):
             z = view[row][column]
-            if z > 0.0:
-                u, v = (column + 0.5) * STRIDE, (row + 0.5) * STRIDE
+            for down, right in itertools.product(inside, inside) if z > 0.0 else ():
+                u, v = (column + right) * STRIDE, (row + down) * STRIDE
                 x, y = (u - CAMERA.cx) / CAMERA.fx * z, (v - CAMERA.cy) / CAMERA.fy * z
                 point = pose[:3, :3] @ [x, y, z] + pose[:3, 3]
                 found.add(tuple(math.floor(p / size) for p in point))  # type: ignore[arg-type]
@@ -124,6 +128,26 @@ def test_keys_are_the_voxels_of_the_cells() -> None:
     far = voxel_keys(flat()[None], CAMERA, pose_at(-1e9)[None], 0.1)
     assert (far >= 0).all()
     assert overlaps([far], keys).item() == 0.0
+
+
+@pytest.mark.parametrize("metres", [2.05, 2.75])
+def test_wide_cells_do_not_hide_that_two_views_see_one_wall(metres: float) -> None:
+    """A camera moved 13 cm along a wall: what both see over what one of them sees."""
+    views = [voxel_keys(flat(metres)[None], CAMERA, pose_at(x)[None], 0.1) for x in (0.0, 0.13)]
+    width = W * STRIDE / CAMERA.fx * metres
+    assert overlaps(views[:1], views[1]).item() == pytest.approx(
+        (width - 0.13) / (width + 0.13), abs=0.12
+    )
+
+
+def test_a_frame_of_the_stamp_that_is_left_out_is_not_chosen() -> None:
+    bank = bank_of(0.0, 0.3)
+    poses = pose_at(0.0)[None]
+    stamps = [frame.stamp_ns for frame in bank.frames]
+    assert marks(bank.select(flat()[None], CAMERA, poses, 4)) == [0.0, 1.0]
+    left = bank.select(flat()[None], CAMERA, poses, 4, without_stamp_ns=stamps[0])
+    assert marks(left) == [1.0]
+    assert bank_of(0.0).select(flat()[None], CAMERA, poses, 4, without_stamp_ns=stamps[0]) is None
 
 
 def test_best_first_none_twice_and_none_below_the_threshold() -> None:
