@@ -17,6 +17,12 @@ from launch import LaunchContext, LaunchDescription
 #: Inputs that launch arguments of the same name remap.
 INPUTS = ("image", "camera_info", "depth", "odom", "pose", "plan")
 
+#: Parameters of the backend wan2.2 that launch arguments of the same name set.
+WAN_ARGUMENTS = ("model", "side_branch", "tiny_decoder", "prompt")
+
+#: Parameter files of backends that need other values than world_model.yaml has.
+PARAMETER_FILES = {"wan2.2": "wan_world_model.yaml"}
+
 
 def generate_launch_description() -> LaunchDescription:
     """Arguments and the node."""
@@ -27,6 +33,14 @@ def generate_launch_description() -> LaunchDescription:
             default_value="",
             description="World model to run; empty: as params_file says",
         ),
+        *(
+            DeclareLaunchArgument(
+                name,
+                default_value="",
+                description=f"Parameter wan.{name} of backend wan2.2; empty: as params_file says",
+            )
+            for name in WAN_ARGUMENTS
+        ),
         DeclareLaunchArgument(
             "memory_file",
             default_value="",
@@ -34,8 +48,9 @@ def generate_launch_description() -> LaunchDescription:
         ),
         DeclareLaunchArgument(
             "params_file",
-            default_value=str(config / "world_model.yaml"),
-            description="Parameters of the node; what is not in it keeps its default",
+            default_value="",
+            description="Parameters of the node; what is not in it keeps its default. Empty: the "
+            "file of this package for the backend",
         ),
         DeclareLaunchArgument(
             "use_sim_time",
@@ -69,10 +84,11 @@ def generate_launch_description() -> LaunchDescription:
             PythonExpression(["'", LaunchConfiguration("fastdds_profile"), "' != 'none'"])
         ),
     )
-    return LaunchDescription([*arguments, profile, OpaqueFunction(function=_node)])
+    node = OpaqueFunction(function=_node, args=[config])
+    return LaunchDescription([*arguments, profile, node])
 
 
-def _node(context: LaunchContext) -> list[LifecycleNode]:
+def _node(context: LaunchContext, config: Path) -> list[LifecycleNode]:
     """The node; launch arguments that are empty leave the parameter file's values alone."""
     overrides: dict[str, object] = {}
     for name in ("use_sim_time", "autostart"):
@@ -85,6 +101,12 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
         value = LaunchConfiguration(name).perform(context)
         if value:
             overrides[name] = value
+    for name in WAN_ARGUMENTS:
+        value = LaunchConfiguration(name).perform(context)
+        if value:
+            overrides[f"wan.{name}"] = value
+    own = PARAMETER_FILES.get(str(overrides.get("backend")), "world_model.yaml")
+    params_file = LaunchConfiguration("params_file").perform(context) or str(config / own)
     return [
         LifecycleNode(
             package="mirage_ros",
@@ -93,7 +115,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
             namespace=LaunchConfiguration("namespace"),
             output="screen",
             emulate_tty=True,
-            parameters=[LaunchConfiguration("params_file"), overrides],
+            parameters=[params_file, overrides],
             remappings=[(name, LaunchConfiguration(name)) for name in INPUTS],
             arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         )

@@ -340,13 +340,12 @@ class Session:
             world_frame=self._world_frame,
         )
         views = self._engine.imagine(
-            poses, state.camera, self._seed, self._worker.interrupted, state.frame
+            poses, state.camera, self._seed, self._between_steps_in_worker, state.frame
         )
         try:
             for view in views:
                 self._predictions.publish(header, view, int(offsets_ns[view.index]))
                 self.counters.predictions.tick()
-                # A long rollout must not keep the robot from remembering.
                 self._worker.run_more_urgent(_ROLLOUT)
                 if plan is not None and view.index == 0:
                     self._time_plan_in_worker(plan)
@@ -357,6 +356,15 @@ class Session:
         except MirageError as error:
             # The views before stay; the next rollout may fare better.
             self._warner.warn("prediction", f"a rollout ended early: {error}", "rollout")
+
+    def _between_steps_in_worker(self) -> bool:
+        """Whether the rollout should stop; what is more urgent is done first.
+
+        A long rollout must not keep the robot from remembering. It reads a branch of the memory,
+        so what is stored meanwhile does not change it.
+        """
+        self._worker.run_more_urgent(_ROLLOUT)
+        return self._worker.interrupted()
 
     def _plan_extrinsics(self, camera_frame: str) -> NDArray[np.float64]:  # (4, 4)
         if self._parameters["plan_pose_of"] == "camera":
@@ -397,6 +405,7 @@ class Session:
         model = self._engine.model
         self.counters.token_count = model.token_count
         self.counters.memory_bytes = model.memory_bytes
+        self.counters.reference_bytes = model.reference_bytes
         self.counters.newest_observation_ns = model.newest_stamp_ns or 0
         self._cloud.is_stale = True
 

@@ -18,7 +18,9 @@ BY_NAME = {spec.name: spec for spec in WORLD_MODEL_PARAMETERS}
 def _values(name: str) -> dict[str, object]:
     document = yaml.safe_load((ROOT / "config" / name).read_text())
     values: dict[str, object] = document["/**"]["ros__parameters"]
-    return values
+    backend = values.pop("wan", {})
+    assert isinstance(backend, dict)
+    return values | {f"wan.{key}": value for key, value in backend.items()}
 
 
 def test_the_parameter_file_holds_every_default() -> None:
@@ -28,10 +30,13 @@ def test_the_parameter_file_holds_every_default() -> None:
     for name, value in values.items():
         assert type(value) is type(expected[name]), name
     text = (ROOT / "config" / "world_model.yaml").read_text()
-    assert "# T_base_camera: [" in text
+    for name in BY_NAME.keys() - expected.keys():
+        assert f"# {name.removeprefix('wan.')}: [" in text, name
 
 
-@pytest.mark.parametrize("name", ["replay_world_model.yaml", "simulator_world_model.yaml"])
+@pytest.mark.parametrize(
+    "name", ["replay_world_model.yaml", "simulator_world_model.yaml", "wan_world_model.yaml"]
+)
 def test_other_parameter_files_hold_valid_values(name: str) -> None:
     for parameter, value in _values(name).items():
         assert BY_NAME[parameter].problem(value) == ""
