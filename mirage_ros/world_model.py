@@ -263,11 +263,16 @@ class WorldModel:
     def warm_up(self) -> None:
         """Run every stage, so that the first real frame does not pay for set-up and compilation.
 
+        Whole chunks, as large as they come: what does not fit into the device's memory is told now.
         Nothing is kept; a memory that holds something is only read.
+
+        Raises:
+            GenerationError: the generator makes what cannot be shown, or the device's memory is too
+                small.
         """
         width, height = self.config.generation_width, self.config.generation_height
         camera = PinholeCamera(width, height, width, width, width / 2, height / 2)
-        empty = self.memory.count == 0
+        empty, frame = self.memory.count == 0, None
         if empty:
             image = np.zeros((height, width, 3), dtype=np.uint8)
             depth = np.full((height, width), 2.0, dtype=np.float32)
@@ -275,8 +280,14 @@ class WorldModel:
                 # Turning to and fro: what is stored is seen, seen again, and seen from aside.
                 image[:, :: 2 + number] = 255
                 turn = exp_twist([0.0, 0.0, 0.0], [0.0, 0.4 * (number % 2), 0.0], 1.0)
-                self.observe(RgbdFrame(number, image, depth, camera, turn))
-        for _ in self.imagine(np.eye(4)[None], camera):
+                frame = RgbdFrame(number, image, depth, camera, turn)
+                self.observe(frame)
+        start = np.eye(4) if frame is None else frame.T_world_camera
+        # The second chunk is the first with frames before it.
+        chunks = 2 if self.generator.preceding_count else 1
+        step = (self.config.chunk_latent_frames - 1) * self.codec.temporal_stride
+        path = np.repeat(start[None], 1 + chunks * step, axis=0)
+        for _ in self.imagine(path, camera, first_frame=frame):
             pass
         if empty:
             self.reset()

@@ -293,3 +293,17 @@ def test_a_frame_that_the_device_has_no_room_for_is_not_stored() -> None:
     engine.memory.observe = working  # type: ignore[method-assign]
     engine.observe(frame)
     assert engine.newest_stamp_ns == 1
+
+
+def test_the_warm_up_runs_whole_chunks_of_every_kind() -> None:
+    engine = model(chunk=4, generator=DemandingGenerator())
+    engine.warm_up()
+    first, second = engine.generator.conditions
+    assert len(first.T_world_camera) == len(second.T_world_camera) == 4
+    assert first.first_latents is not None
+    assert first.preceding is None
+    assert second.preceding is not None
+    assert engine.reference_bytes == 0
+    plain = model(chunk=4)
+    plain.warm_up()
+    assert [len(c.T_world_camera) for c in plain.generator.conditions] == [4]
