@@ -30,6 +30,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mirage_ros.evaluation.inspect_command",
         "say what a memory file holds, and draw it",
     ),
+    "pack": (
+        "mirage_ros.pack_command",
+        "put base model, side branch, LoRAs and prompts into one folder",
+    ),
     "report": (
         "mirage_ros.evaluation.report_command",
         "make one HTML page of results of measurements",

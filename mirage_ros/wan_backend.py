@@ -73,14 +73,7 @@ def build_wan(
     tell(f"loading the transformer from {folder}")
     stays_away = settings.offload != "none"
     transformer = load_transformer(
-        ModelFiles(
-            str(folder),
-            side_branch=settings.side_branch,
-            lora=tuple(settings.lora),
-            side_branch_layers=tuple(settings.side_branch_layers) or None,
-            offline=settings.offline,
-            allow_pickle=settings.allow_pickle,
-        ),
+        model_files(settings, folder),
         dtype=runtime.torch_dtype,
         device="cpu" if stays_away else device,
     )
@@ -103,6 +96,24 @@ def build_wan(
         keep_text_keys=not stays_away,
     )
     return codec, generator
+
+
+def model_files(settings: WanSettings, folder: Path) -> ModelFiles:
+    """What the transformer is made of, its base in ``folder``.
+
+    Raises:
+        ConfigurationError: another number of scales than of LoRAs, or an unknown mode.
+    """
+    return ModelFiles(
+        str(folder),
+        side_branch=settings.side_branch,
+        lora=tuple(settings.lora),
+        lora_scales=tuple(settings.lora_scales),
+        lora_mode=settings.lora_mode,
+        side_branch_layers=tuple(settings.side_branch_layers) or None,
+        offline=settings.offline,
+        allow_pickle=settings.allow_pickle,
+    )
 
 
 def _folder(settings: WanSettings) -> Path:

@@ -28,6 +28,9 @@ QUANTIZATIONS = ("none", "fp8", "fp8_weights")
 #: ``model``: on the GPU only while denoising. ``group``: layer by layer, copied ahead of its turn.
 OFFLOADS = ("none", "model", "group")
 
+#: ``fuse``: added to the weights. ``adapter``: kept beside them (needs peft), slower.
+LORA_MODES = ("fuse", "adapter")
+
 
 @dataclass(frozen=True)
 class WanSettings:
@@ -42,6 +45,8 @@ class WanSettings:
             those of ``model``, if it has any.
         side_branch_layers: layers that the side branch gives hints to; empty: as its files say.
         lora: files of low-rank changes to the weights, added in this order.
+        lora_scales: one for each of them; empty: 1 for all.
+        lora_mode: one of :data:`LORA_MODES`.
         prompt: text that every rollout is generated with.
         negative_prompt: text to keep away from; of effect with ``guidance`` other than 1.
         steps: evaluations of the model per chunk.
@@ -68,6 +73,8 @@ class WanSettings:
     side_branch: str = ""
     side_branch_layers: tuple[int, ...] = ()
     lora: tuple[str, ...] = ()
+    lora_scales: tuple[float, ...] = ()
+    lora_mode: str = "fuse"
     prompt: str = ""
     negative_prompt: str = ""
     steps: int = 20

@@ -26,7 +26,7 @@ ORDER = (
     ("world_model",),
     ("wan_backend",),
     ("backends",),
-    ("evaluation",),
+    ("evaluation", "pack_command"),
     ("cli", "nodes"),
     ("demo",),
 )

@@ -23,6 +23,7 @@ from mirage_ros.codec.tiling import TiledDecodeStream, Tiling, in_tiles
 from mirage_ros.codec.tiny_decoder import TinyDecoder
 from mirage_ros.codec.wan_config import (
     CHANNELS,
+    NAME,
     SPATIAL_STRIDE,
     TEMPORAL_STRIDE,
     check_vae_config,
@@ -92,7 +93,7 @@ class WanCodec:
             raise ConfigurationError(
                 f"channel_gain must be {CHANNELS} positive finite numbers. Got {list(gain)}"
             )
-        self.name = f"wan2.2-vae-48-{_digest(vae)}"
+        self.name = f"{NAME}{_digest(vae)}"
         self.channel_gain: tuple[float, ...] = gain
         self.device, self.dtype = torch.device(device), dtype
         self.tiling, self.tiny_decoder = tiling, tiny_decoder

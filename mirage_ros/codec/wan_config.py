@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
 
 CHANNELS = 48
+#: What the names of codecs with such a VAE begin with.
+NAME = "wan2.2-vae-48-"
 SPATIAL_STRIDE = 16
 TEMPORAL_STRIDE = 4
 #: Pixels that are stacked into channels along each axis before the first convolution.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mirage_ros.codec import DctCodec
+from mirage_ros.codec.wan_config import NAME as WAN_NAME
+from mirage_ros.codec.wan_config import SPATIAL_STRIDE as WAN_STRIDE
 from mirage_ros.errors import MemoryFormatError
 from mirage_ros.memory import (
     BoundsConfig,
@@ -90,9 +95,30 @@ def read_content(path: Path) -> MemoryContent:
     return MemoryContent(header, stamps_ns, path.stat().st_size, memory.nbytes, memory.cloud())
 
 
+class _WithoutWeights(DctCodec):
+    """Stands for the codec of a file whose weights are not at hand: all but pictures is known."""
+
+    spatial_stride = WAN_STRIDE
+
+    def __init__(self, header: dict[str, str]) -> None:
+        super().__init__()
+        self.name = header["codec"]
+        try:
+            self.channel_gain = tuple(float(gain) for gain in json.loads(header["channel_gain"]))
+        except (KeyError, TypeError, ValueError):
+            # Loading the file says what is wrong with it.
+            return
+
+    def mean_colour(self, features: Tensor) -> Tensor:  # (N, C) -> (N, 3)
+        """Grey: only the decoder could tell."""
+        return torch.full((len(features), 3), 0.5)
+
+
 def _memory_for(path: Path, header: dict[str, str]) -> SpatialMemory:
     """An empty memory that the file should fit; whether it does, loading it tells."""
-    codec, kind = DctCodec(), header.get("kind", "none")
+    kind = header.get("kind", "none")
+    is_wan = header.get("codec", "").startswith(WAN_NAME)
+    codec = _WithoutWeights(header) if is_wan else DctCodec()
     try:
         if kind == LatentMemory.kind:
             bounds = BoundsConfig(capacity=_ALL, merge=False)

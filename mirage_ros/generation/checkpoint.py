@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import init_empty_weights
@@ -30,6 +30,7 @@ from mirage_ros.generation.model_config import (
 from mirage_ros.generation.model_folder import config_beside, transformer_weights
 from mirage_ros.generation.tensor_files import TensorFiles
 from mirage_ros.generation.transformer import WanWorldTransformer
+from mirage_ros.wan_settings import LORA_MODES
 
 #: A tensor's name in the model, and where it is stored under which key.
 _Sources = dict[str, tuple[TensorFiles, str]]
@@ -57,7 +58,7 @@ class ModelFiles:
     side_branch: str = ""
     lora: tuple[str, ...] = ()
     lora_scales: tuple[float, ...] = ()
-    lora_mode: Literal["fuse", "adapter"] = "fuse"
+    lora_mode: str = "fuse"
     side_branch_layers: tuple[int, ...] | None = None
     revision: str = ""
     offline: bool = False
@@ -69,8 +70,10 @@ class ModelFiles:
                 f"lora_scales: expected one for each of {len(self.lora)} LoRA files, or none. "
                 f"Got {len(self.lora_scales)}"
             )
-        if self.lora_mode not in ("fuse", "adapter"):
-            raise ConfigurationError(f"lora_mode: expected fuse or adapter. Got {self.lora_mode!r}")
+        if self.lora_mode not in LORA_MODES:
+            raise ConfigurationError(
+                f"lora_mode must be one of {', '.join(LORA_MODES)}. Got '{self.lora_mode}'"
+            )
 
 
 def load_transformer(

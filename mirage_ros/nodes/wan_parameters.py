@@ -9,6 +9,7 @@ from typing import Any
 from mirage_ros.nodes.parameters import Spec
 from mirage_ros.wan_settings import (
     DTYPES,
+    LORA_MODES,
     OFFLOADS,
     QUANTIZATIONS,
     SOLVERS,
@@ -37,6 +38,13 @@ WAN_PARAMETERS: tuple[Spec, ...] = (
         element=int,
     ),
     Spec("wan.lora", [], "Files of low-rank changes, added in this order.", element=str),
+    Spec("wan.lora_scales", [], "How much each of them counts; not set: fully."),
+    Spec(
+        "wan.lora_mode",
+        _DEFAULT.lora_mode,
+        "Add them to the weights, or keep them beside (needs peft; slower).",
+        choices=LORA_MODES,
+    ),
     Spec("wan.prompt", "", "Text that views are generated with."),
     Spec("wan.negative_prompt", "", "Text to keep away from, where guidance is not 1."),
     Spec("wan.steps", _DEFAULT.steps, "Denoising steps a chunk.", 1, 1000),

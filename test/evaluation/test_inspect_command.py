@@ -13,6 +13,7 @@ import torch
 
 from mirage_ros import cli
 from mirage_ros.backends import MEMORIES, build_world_model
+from mirage_ros.errors import MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.world_model import WorldModel
@@ -212,3 +213,29 @@ def test_the_picture_has_to_be_another_file_and_a_png(
     code, _, err = inspect(capsys, path, "--picture", tmp_path / "m.txt")
     assert (code, ".png" in err) == (2, True)
     assert path.read_bytes() == before
+
+
+def test_a_memory_of_wan_latents_needs_no_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("diffusers")
+    from mirage_ros.codec.wan import WanCodec
+    from mirage_ros.codec.wan_config import random_vae
+    from mirage_ros.memory import LatentMemory
+
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    frame = RgbdFrame(10**9, image, np.full((64, 96), 2.0, np.float32), CAMERA, POSE)
+    memory, path = LatentMemory(WanCodec(random_vae(seed=0))), tmp_path / "m"
+    memory.observe(frame)
+    memory.save(path, "odom")
+    figures = inspect_json(capsys, path)
+    assert figures["header"]["codec"].startswith("wan2.2-vae-48-")
+    assert figures["count"] == memory.count > 0
+    cloud = memory.cloud()
+    np.testing.assert_array_equal(figures["extent_m"]["least"], cloud.positions.min(axis=0))
+    # The same weights in another process take it; others would mean something else by it.
+    again = LatentMemory(WanCodec(random_vae(seed=0)))
+    again.load(path)
+    assert again.count == memory.count
+    with pytest.raises(MemoryFormatError, match="expected codec"):
+        LatentMemory(WanCodec(random_vae(seed=1))).load(path)

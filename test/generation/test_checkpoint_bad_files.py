@@ -152,5 +152,7 @@ def test_a_pickled_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(ConfigurationError, match=r"one for each of 1 LoRA files, or none. Got 2"):
         ModelFiles(BASE, "", (LORA,), (1.0, 2.0))
-    with pytest.raises(ConfigurationError, match=r"expected fuse or adapter. Got 'add'"):
+    with pytest.raises(
+        ConfigurationError, match=r"lora_mode must be one of fuse, adapter\. Got 'add'"
+    ):
         ModelFiles(BASE, lora_mode="add")  # type: ignore[arg-type]
