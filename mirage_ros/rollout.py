@@ -1,9 +1,9 @@
-"""One rollout: a camera path cut into chunks, each read, generated, written back and decoded."""
+"""One rollout: a camera path cut into chunks, what each is told and what becomes of it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from mirage_ros.codec.base import Codec
 from mirage_ros.codec.pixels import as_codec_frames
-from mirage_ros.errors import GenerationError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, Generator, Preceding
 from mirage_ros.generation.readout_generator import fill_depth
@@ -22,7 +21,6 @@ from mirage_ros.generation.references import ReferenceBank
 from mirage_ros.geometry import PinholeCamera, rotation_angle, translation_distance
 from mirage_ros.memory.backprojection import CellDepthConfig, cell_depth
 from mirage_ros.memory.base import MemoryBranch, Readout
-from mirage_ros.shortage import memory_shortage_told
 from mirage_ros.stages import StageClock, measured
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -48,6 +46,8 @@ class PredictedView:
         T_world_camera: (4, 4) its pose.
         camera: its intrinsics.
         known_fraction: share of remembered cells.
+        nearest_surface: distance from the camera to the nearest remembered surface in view,
+            metres; infinite where none is.
     """
 
     index: int
@@ -57,6 +57,7 @@ class PredictedView:
     T_world_camera: NDArray[np.float64]
     camera: PinholeCamera
     known_fraction: float
+    nearest_surface: float
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,6 @@ class RolloutRequest:
         seed: of all randomness.
         stamp_ns: of what is imagined.
         chunk_latent_frames: latent frames a chunk, the overlap included.
-        cancelled: asked inside the generator.
         first_frame: fitted to the generation size, seen at the first pose (:func:`stands_for`), or
             None.
     """
@@ -79,7 +79,6 @@ class RolloutRequest:
     seed: int
     stamp_ns: int
     chunk_latent_frames: int
-    cancelled: Callable[[], bool]
     first_frame: RgbdFrame | None
 
 
@@ -109,7 +108,9 @@ def chunk_seed(seed: int, number: int) -> int:
 
 
 class Rollout:
-    """Chunk by chunk along a path.
+    """One path: what its chunks are told, what becomes of them.
+
+    :class:`RolloutGroup` goes through the chunks.
 
     Args:
         codec: pixels to latents and back.
@@ -133,106 +134,122 @@ class Rollout:
         stages: StageClock,
         request: RolloutRequest,
     ) -> None:
+        self.memory = memory
+        self.request = request
         self._codec = codec
         self._generator = generator
-        self._memory = memory
         self._references = references
         self._cell_depth = depth
         self._device = device
         self._stages = stages
-        self._request = request
+        self._stream = codec.stream()
+        # Pixel frames that a chunk adds: all but those of the latent frame it shares.
+        self._step = (request.chunk_latent_frames - 1) * codec.temporal_stride
         # The newest latent frames of this rollout: those that may precede the overlap, and it.
         self._latents: Tensor | None = None
         self._depth: Tensor | None = None
         self._poses = np.empty((0, 4, 4))
 
-    def views(self) -> Iterator[PredictedView]:
-        """One view per pose, as soon as its chunk is ready.
+    @property
+    def chunk_count(self) -> int:
+        """Chunks that the path is cut into."""
+        return max(-(-(len(self.request.path) - 1) // self._step), 1)
 
-        Raises:
-            GenerationCancelled: ``cancelled()`` became true.
-            GenerationError: the generator returned what cannot be shown, or the device's memory was
-                too small for it; the chunk leaves no trace.
+    def poses(self, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Camera poses of chunk ``number``'s latent frames, and of those that precede it.
+
+        The last chunk stands still at the end of the path; what is past the end is dropped.
         """
-        request, stride = self._request, self._codec.temporal_stride
-        stream = self._codec.stream()
-        # Pixel frames that a chunk adds: all but those of the latent frame it shares.
-        step = (request.chunk_latent_frames - 1) * stride
-        last = len(request.path) - 1
-        for number, start in enumerate(range(0, max(last, 1), step)):
-            # The last chunk stands still at the end of the path; what is past the end is dropped.
-            frames = np.minimum(np.arange(start, start + step + 1), last)
-            used = min(step + 1, len(request.path) - start)
-            latent_count = 1 + -(-(used - 1) // stride)
-            poses = request.path[frames[: 1 + (latent_count - 1) * stride : stride]]
-            condition = self._condition(number, poses)
-            first_new = 0 if number == 0 else 1
-            with memory_shortage_told(f"chunk {number}"):
-                with measured(self._stages, "generate", self._device):
-                    chunk = self._generator.generate(condition, request.cancelled)
-                self._check(chunk, condition, number)
-                with measured(self._stages, "decode", self._device):
-                    images = stream.decode(chunk.latents[first_new:])
-            self._write_back(chunk, condition, first_new)
-            self._remember(chunk, poses, first_new)
-            yield from self._views(images, chunk, condition.readout, start, first_new, used)
+        stride = self._codec.temporal_stride
+        frames = self._frames(number)
+        latent_count = 1 + -(-(self._used(number) - 1) // stride)
+        targets = self.request.path[frames[: 1 + (latent_count - 1) * stride : stride]]
+        return targets, self._poses[:-1]
 
-    def _condition(self, number: int, poses: NDArray[np.float64]) -> ChunkCondition:
-        """What the generator is told about chunk ``number``."""
-        generator, camera = self._generator, self._request.camera
+    def condition(self, number: int, readout: Readout) -> ChunkCondition:
+        """What the generator is told about chunk ``number``.
+
+        Args:
+            number: of the chunk.
+            readout: of both kinds of :meth:`poses`, one after the other.
+        """
+        generator, camera = self._generator, self.request.camera
+        poses, before = self.poses(number)
         preceding = None
-        with measured(self._stages, "readout", self._device):
-            before = self._poses[:-1]
-            if len(before) and self._latents is not None:
-                everything = self._memory.read(camera, np.concatenate([poses, before]))
-                readout = _part(everything, slice(0, len(poses)))
-                scene = everything.latents[len(poses) :]
-                preceding = Preceding(self._latents[:-1], scene)
-            else:
-                readout = self._memory.read(camera, poses)
+        if len(before) and self._latents is not None:
+            preceding = Preceding(self._latents[:-1], readout.latents[len(poses) :])
+            readout = part_of(readout, slice(0, len(poses)))
         first_latents: Tensor | None
         first_depth: Tensor | None
         if self._latents is not None:
             first_latents, first_depth = self._latents[-1], self._depth
         else:
             first_latents, first_depth = self._first_frame(readout)
-        references = None
-        if generator.reference_count:
-            # The chunk's own first frame would be the best reference of all, and tell nothing.
-            begun_with = self._request.first_frame if self._latents is None else None
-            with measured(self._stages, "references", self._device):
-                references = self._references.select(
-                    readout.depth,
-                    camera,
-                    poses,
-                    generator.reference_count,
-                    without_stamp_ns=None if begun_with is None else begun_with.stamp_ns,
-                )
-                if self._latents is not None and self._depth is not None:
-                    # Only now, for the same reason.
-                    self._references.add(
-                        self._latents[-1],
-                        self._depth,
-                        camera,
-                        self._poses[-1],
-                        self._request.stamp_ns,
-                        observed=False,
-                    )
         return ChunkCondition(
             readout=readout,
             camera=camera,
             T_world_camera=poses,
             first_latents=first_latents,
             first_depth=first_depth,
-            seed=chunk_seed(self._request.seed, number),
-            references=references,
+            seed=chunk_seed(self.request.seed, number),
+            references=self._chosen(readout, poses) if generator.reference_count else None,
             preceding=preceding,
             stages=self._stages,
         )
 
+    def decoded(self, chunk: GeneratedChunk, number: int) -> Tensor:  # (T, 3, H, W)
+        """The pictures that a chunk adds."""
+        with measured(self._stages, "decode", self._device):
+            return self._stream.decode(chunk.latents[_first_new(number) :])
+
+    def take(
+        self,
+        number: int,
+        condition: ChunkCondition,
+        chunk: GeneratedChunk,
+        images: Tensor,  # (T, 3, H, W) as decoded
+    ) -> Iterator[PredictedView]:
+        """Write back and remember a chunk; its views."""
+        first_new = _first_new(number)
+        self._write_back(chunk, condition, first_new)
+        self._remember(chunk, condition.T_world_camera, first_new)
+        return self._views(images, chunk, condition.readout, number)
+
+    def _frames(self, number: int) -> NDArray[np.int64]:
+        first = number * self._step
+        return np.minimum(np.arange(first, first + self._step + 1), len(self.request.path) - 1)
+
+    def _used(self, number: int) -> int:
+        """Pixel frames of a chunk that the path has, the shared one included."""
+        return min(self._step + 1, len(self.request.path) - number * self._step)
+
+    def _chosen(self, readout: Readout, poses: NDArray[np.float64]) -> Tensor | None:
+        """References for a chunk."""
+        # The chunk's own first frame would be the best reference of all, and tell nothing.
+        begun_with = self.request.first_frame if self._latents is None else None
+        with measured(self._stages, "references", self._device):
+            chosen = self._references.select(
+                readout.depth,
+                self.request.camera,
+                poses,
+                self._generator.reference_count,
+                without_stamp_ns=None if begun_with is None else begun_with.stamp_ns,
+            )
+            if self._latents is not None and self._depth is not None:
+                # Only now, for the same reason.
+                self._references.add(
+                    self._latents[-1],
+                    self._depth,
+                    self.request.camera,
+                    self._poses[-1],
+                    self.request.stamp_ns,
+                    observed=False,
+                )
+        return chosen
+
     def _first_frame(self, readout: Readout) -> tuple[Tensor | None, Tensor | None]:
         """Latents (C, h, w) and depth (h, w) of the frame that the path begins with, if any."""
-        frame = self._request.first_frame
+        frame = self.request.first_frame
         if frame is None:
             return None, None
         with measured(self._stages, "encode", self._device), torch.no_grad():
@@ -244,44 +261,18 @@ class Rollout:
             depth = torch.where(seen > 0.0, seen, depth)
         return latents, fill_depth(depth, depth > 0.0)[0]
 
-    def _check(self, chunk: GeneratedChunk, condition: ChunkCondition, number: int) -> None:
-        """Let no chunk pass that would spoil the memory or the pictures.
-
-        Raises:
-            GenerationError: naming what is wrong.
-        """
-        count, height, width = condition.readout.coverage.shape
-        expected = {
-            "latents": (count, self._codec.channels, height, width),
-            "depth": (count, height, width),
-        }
-        for name, shape in expected.items():
-            values: Tensor = getattr(chunk, name)
-            where = f"{name} of chunk {number} by generator '{self._generator.name}'"
-            if values.shape != shape or values.dtype != torch.float32:
-                raise GenerationError(
-                    f"{where} must be float32 of shape {shape}. "
-                    f"Got {values.dtype} of shape {tuple(values.shape)}"
-                )
-            finite = torch.isfinite(values)
-            if not bool(finite.all()):
-                bad = int((~finite).sum())
-                raise GenerationError(
-                    f"{where} must be finite. Got {bad} NaN or infinite values of {values.numel()}"
-                )
-
     def _write_back(self, chunk: GeneratedChunk, condition: ChunkCondition, first_new: int) -> None:
         """Write what was invented into the branch, so that later chunks agree with this one."""
         if not self._generator.invents:
             return
         with measured(self._stages, "write_back", self._device):
             unknown = torch.where(condition.readout.coverage, 0.0, chunk.depth)[first_new:]
-            self._memory.write(
+            self.memory.write(
                 chunk.latents[first_new:],
                 unknown,
                 condition.camera,
                 condition.T_world_camera[first_new:],
-                self._request.stamp_ns,
+                self.request.stamp_ns,
             )
 
     def _remember(self, chunk: GeneratedChunk, poses: NDArray[np.float64], first_new: int) -> None:
@@ -295,15 +286,15 @@ class Rollout:
 
     def _views(
         self,
-        images: Tensor,  # (used - first_new or more, 3, H, W)
+        images: Tensor,  # (T, 3, H, W)
         chunk: GeneratedChunk,
         readout: Readout,
-        start: int,
-        first_new: int,
-        used: int,
+        number: int,
     ) -> Iterator[PredictedView]:
-        """The views of a chunk's pixel frames ``first_new`` to ``used`` (exclusive)."""
-        for frame in range(first_new, used):
+        """The views of the pixel frames that a chunk adds."""
+        start, first_new = number * self._step, _first_new(number)
+        nearest = self._nearest(readout)
+        for frame in range(first_new, self._used(number)):
             latent = -(-frame // self._codec.temporal_stride)
             coverage = readout.observed[latent]
             image = images[frame - first_new].clamp(0.0, 1.0) * 255.0
@@ -312,17 +303,34 @@ class Rollout:
                 image=np.ascontiguousarray(image.round().byte().permute(1, 2, 0).cpu().numpy()),
                 coverage=self._enlarged(coverage.cpu().numpy().astype(np.uint8) * np.uint8(255)),
                 depth=self._enlarged(chunk.depth[latent].cpu().numpy()),
-                T_world_camera=self._request.path[start + frame].copy(),
-                camera=self._request.camera,
+                T_world_camera=self.request.path[start + frame].copy(),
+                camera=self.request.camera,
                 known_fraction=float(coverage.float().mean()),
+                nearest_surface=float(nearest[latent]),
             )
+
+    def _nearest(self, readout: Readout) -> NDArray[np.float32]:  # (T,)
+        """Distance to the nearest remembered surface in each view, infinite without one."""
+        grid = self.request.camera.latent(self._codec.spatial_stride)
+        centres = grid.pixel_centres()
+        rays = grid.unproject(centres, np.ones(centres.shape[:2]))
+        lengths = torch.from_numpy(np.linalg.norm(rays, axis=-1)).to(readout.depth)
+        seen = readout.observed & (readout.depth > 0.0)
+        distances = torch.where(seen, readout.depth * lengths, torch.inf)
+        nearest: NDArray[np.float32] = distances.flatten(1).amin(dim=1).cpu().numpy()
+        return nearest
 
     def _enlarged(self, cells: NDArray[_Scalar]) -> NDArray[_Scalar]:  # (h, w) -> (H, W)
         stride = self._codec.spatial_stride
         return cells.repeat(stride, axis=0).repeat(stride, axis=1)
 
 
-def _part(readout: Readout, views: slice) -> Readout:
+def _first_new(number: int) -> int:
+    """Of chunk ``number``, the first frame that the chunk before has not made."""
+    return 0 if number == 0 else 1
+
+
+def part_of(readout: Readout, views: slice) -> Readout:
     """Some of a readout's views."""
     return Readout(
         readout.latents[views],

@@ -49,7 +49,13 @@ def build_wan(
     schedule = Schedule(
         settings.steps, settings.shift, settings.solver, tuple(settings.noise_levels)
     )
-    config = DiffusionConfig(schedule, settings.guidance, settings.references, settings.preceding)
+    config = DiffusionConfig(
+        schedule,
+        settings.guidance,
+        settings.references,
+        settings.preceding,
+        batch=settings.batch,
+    )
     runtime = RuntimeOptions(
         settings.dtype,
         settings.attention,

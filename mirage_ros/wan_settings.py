@@ -57,6 +57,7 @@ class WanSettings:
         guidance: weight of the prompt (classifier-free guidance); 1: none, half the work.
         references: whole past frames shown to the model, at most.
         preceding: latent frames before a chunk shown to the model, at most.
+        batch: chunks of different candidates that go through the model at once.
         dtype: one of :data:`DTYPES`.
         attention: an attention backend of diffusers; empty: torch's own.
         compile: compile the blocks; the first chunk then takes minutes.
@@ -84,6 +85,7 @@ class WanSettings:
     guidance: float = 1.0
     references: int = 4
     preceding: int = 2
+    batch: int = 1
     dtype: str = "bfloat16"
     attention: str = ""
     compile: bool = False

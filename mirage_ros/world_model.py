@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mirage_ros.memory.backprojection import cell_depth
 from mirage_ros.memory.base import MemoryBranch, MemoryUpdate, SpatialMemory
 from mirage_ros.memory.files import read_header, stamp_range
 from mirage_ros.rollout import PredictedView, Rollout, RolloutRequest, stands_for
+from mirage_ros.rollout_group import RolloutGroup
 from mirage_ros.shortage import memory_shortage_told
 from mirage_ros.stages import UNTIMED, StageClock, measured
 
@@ -198,35 +199,86 @@ class WorldModel:
             GenerationError: the generator returned NaN, infinity or another shape than asked for;
                 that chunk leaves no trace, and no view comes after it.
         """
-        path = np.asarray(T_world_camera, dtype=np.float64)
-        if path.ndim != 3 or len(path) == 0:
-            raise PoseError(f"a camera path must have shape (T, 4, 4), T >= 1. Got {path.shape}")
-        for index, pose in enumerate(path):
-            validate_pose(pose, f"camera pose {index}")
-        fitted = fit_camera(camera, self.config.generation_width, self.config.generation_height)
-        start = None
-        if first_frame is not None and self.generator.starts_from_frame:
-            candidate = self._fitted(first_frame)
-            if stands_for(candidate, fitted, path[0], self.codec.spatial_stride):
-                start = candidate
-        request = RolloutRequest(
-            path=path,
-            camera=fitted,
-            seed=self.config.seed if seed is None else seed,
-            stamp_ns=self.newest_stamp_ns or 0,
-            chunk_latent_frames=self.config.chunk_latent_frames,
+        branches = None if branch is None else [branch]
+        views = self.imagine_candidates(
+            [T_world_camera],
+            camera,
+            seed=seed,
             cancelled=cancelled,
-            first_frame=start,
+            branches=branches,
+            first_frame=first_frame,
         )
-        return Rollout(
-            self.codec,
+        return (view for _, view in views)
+
+    def imagine_candidates(
+        self,
+        paths: Sequence[NDArray[np.float64]],  # K of (T_k, 4, 4)
+        camera: PinholeCamera,
+        *,
+        seed: int | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+        branches: Sequence[MemoryBranch] | None = None,
+        first_frame: RgbdFrame | None = None,
+    ) -> Iterator[tuple[int, PredictedView]]:
+        """Predicted views along several paths, as :meth:`imagine` would give them for each.
+
+        The candidates go through their chunks together: the memory is read once for all of them,
+        and the generator works on all at once where it can. Every one has a branch of its own, and
+        the same noise, so that they differ by where they go alone.
+
+        Args:
+            paths: camera poses of every candidate.
+            camera: as for :meth:`imagine`, as are the arguments that follow.
+            seed: likewise.
+            cancelled: likewise.
+            branches: one for each path.
+            first_frame: likewise; of the paths that begin where it was seen.
+
+        Returns:
+            Pairs of a candidate's number and a view of it.
+
+        Raises:
+            PoseError: no path, no pose, or one that is not rigid.
+            GenerationCancelled: ``cancelled()`` became true.
+            GenerationError: as :meth:`imagine`; no view of any candidate comes after it.
+        """
+        if not len(paths):
+            raise PoseError("at least one camera path is needed. Got none")
+        valid = [_valid_path(path) for path in paths]
+        fitted = fit_camera(camera, self.config.generation_width, self.config.generation_height)
+        frame = None
+        if first_frame is not None and self.generator.starts_from_frame:
+            frame = self._fitted(first_frame)
+        stride = self.codec.spatial_stride
+        rollouts = []
+        for number, path in enumerate(valid):
+            begins = frame is not None and stands_for(frame, fitted, path[0], stride)
+            request = RolloutRequest(
+                path=path,
+                camera=fitted,
+                seed=self.config.seed if seed is None else seed,
+                stamp_ns=self.newest_stamp_ns or 0,
+                chunk_latent_frames=self.config.chunk_latent_frames,
+                first_frame=frame if begins else None,
+            )
+            rollout = Rollout(
+                self.codec,
+                self.generator,
+                self.memory.branch() if branches is None else branches[number],
+                self.references.branch(),
+                self.memory.cell_depth,
+                self.memory.device,
+                self.stages,
+                request,
+            )
+            rollouts.append(rollout)
+        return RolloutGroup(
+            rollouts,
             self.generator,
-            self.memory.branch() if branch is None else branch,
-            self.references.branch(),
-            self.memory.cell_depth,
             self.memory.device,
             self.stages,
-            request,
+            cancelled,
+            read_alone=branches is not None,
         ).views()
 
     def reset(self) -> None:
@@ -310,3 +362,12 @@ class WorldModel:
             latents, depth, frame.camera, frame.T_world_camera, frame.stamp_ns, observed=True
         )
         return update
+
+
+def _valid_path(T_world_camera: NDArray[np.float64]) -> NDArray[np.float64]:  # (T, 4, 4)
+    path = np.asarray(T_world_camera, dtype=np.float64)
+    if path.ndim != 3 or len(path) == 0:
+        raise PoseError(f"a camera path must have shape (T, 4, 4), T >= 1. Got {path.shape}")
+    for index, pose in enumerate(path):
+        validate_pose(pose, f"camera pose {index}")
+    return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -136,6 +136,11 @@ class RecordingGenerator(ReadoutGenerator):
         self.conditions.append(condition)
         self.chunks.append(super().generate(condition, cancelled))
         return self.chunks[-1]
+
+    def generate_together(
+        self, conditions: Sequence[ChunkCondition], cancelled: Callable[[], bool]
+    ) -> list[GeneratedChunk]:
+        return [self.generate(condition, cancelled) for condition in conditions]
 
 
 class DemandingGenerator(RecordingGenerator):

@@ -23,6 +23,7 @@ ORDER = (
     ("memory", "sources"),
     ("generation",),
     ("rollout",),
+    ("rollout_group",),
     ("world_model",),
     ("wan_backend",),
     ("backends",),

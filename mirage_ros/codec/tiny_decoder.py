@@ -201,7 +201,7 @@ class TinyDecodeStream:
         if len(latents) == 0:
             size = (rows * SPATIAL_STRIDE, columns * SPATIAL_STRIDE)
             return torch.empty((0, 3, *size), device=weight.device)
-        parts = latents.to(weight.device, weight.dtype).split(_AT_ONCE)
+        parts = torch.split(latents.to(weight.device, weight.dtype), _AT_ONCE)
         frames = torch.cat([self._decoder.run(part, self._memory) for part in parts])
         skipped = _STARTUP if self._size is None else 0
         self._size = (rows, columns)

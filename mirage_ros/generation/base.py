@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -102,5 +102,15 @@ class Generator(Protocol):
 
         Raises:
             GenerationCancelled: ``cancelled()`` became true; it is asked between steps.
+        """
+        ...
+
+    def generate_together(
+        self, conditions: Sequence[ChunkCondition], cancelled: Callable[[], bool]
+    ) -> list[GeneratedChunk]:
+        """Chunks of several rollouts, each as :meth:`generate` makes it, up to rounding.
+
+        Raises:
+            GenerationCancelled: ``cancelled()`` became true.
         """
         ...

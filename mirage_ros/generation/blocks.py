@@ -34,6 +34,10 @@ class TextKeys:
     key: Tensor
     value: Tensor
 
+    def expanded(self, batch: int) -> TextKeys:
+        """The same for every entry of a batch; nothing is copied."""
+        return TextKeys(self.key.expand(batch, -1, -1, -1), self.value.expand(batch, -1, -1, -1))
+
 
 class TextAttnProcessor(WanAttnProcessor):  # type: ignore[misc]
     """Attention to the text, whose keys and values may have been computed before."""

@@ -9,7 +9,7 @@ a constant white video: they never change, but the released weights expect them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
@@ -40,6 +40,7 @@ class DiffusionConfig:
         references: whole past frames shown to the model, at most.
         preceding: latent frames before a chunk that are shown to the model, at most.
         side_scale: weight of the side branch's hints.
+        batch: chunks of different rollouts that go through the model at once, at most.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -50,11 +51,14 @@ class DiffusionConfig:
     references: int = 4
     preceding: int = 2
     side_scale: float = 1.0
+    batch: int = 1
 
     def __post_init__(self) -> None:
         for name in ("references", "preceding", "guidance", "side_scale"):
             if not getattr(self, name) >= 0:
                 raise ConfigurationError(f"{name} must not be negative. Got {getattr(self, name)}")
+        if self.batch < 1:
+            raise ConfigurationError(f"batch must be at least 1. Got {self.batch}")
 
 
 class DiffusionGenerator:
@@ -117,7 +121,6 @@ class DiffusionGenerator:
         self.reference_count = self.config.references
         self.preceding_count = self.config.preceding
 
-    @torch.no_grad()
     def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
         """Latents and depth of the chunk; frame 0 is the given one exactly, where there is one.
 
@@ -125,57 +128,94 @@ class DiffusionGenerator:
             GenerationCancelled: ``cancelled()`` became true; it is asked before every step.
             GenerationError: the condition does not fit the model.
         """
-        readout = condition.readout
-        depth = fill_depth(readout.depth, readout.coverage)
-        if condition.first_depth is not None:
-            depth[0] = condition.first_depth
-        with self._placement():
-            latents = self._denoised(condition, cancelled)
-        return GeneratedChunk(latents.to(readout.latents.device), depth)
+        return self.generate_together([condition], cancelled)[0]
 
-    def _denoised(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> Tensor:
-        generator = torch.Generator().manual_seed(condition.seed)
-        shape = condition.readout.latents.shape  # (T, C, h, w)
+    @torch.no_grad()
+    def generate_together(
+        self, conditions: Sequence[ChunkCondition], cancelled: Callable[[], bool]
+    ) -> list[GeneratedChunk]:
+        """Chunks of several rollouts, as many at once as the configuration's ``batch`` says.
+
+        Raises:
+            GenerationCancelled: as :meth:`generate`.
+            GenerationError: likewise.
+        """
+        made: dict[int, GeneratedChunk] = {}
+        with self._placement():
+            for numbers in self._batches(conditions):
+                batch = [conditions[number] for number in numbers]
+                for number, latents in zip(numbers, self._denoised(batch, cancelled), strict=True):
+                    made[number] = _chunk(conditions[number], latents)
+        return [made[number] for number in range(len(conditions))]
+
+    def _batches(self, conditions: Sequence[ChunkCondition]) -> list[list[int]]:
+        """Numbers of conditions that can share a forward pass: those of one layout."""
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for number, condition in enumerate(conditions):
+            layout = (
+                tuple(condition.readout.latents.shape),
+                condition.first_latents is None,
+                0 if condition.references is None else len(condition.references),
+                0 if condition.preceding is None else len(condition.preceding.latents),
+            )
+            alike.setdefault(layout, []).append(number)
+        size = self.config.batch
+        return [
+            numbers[start : start + size]
+            for numbers in alike.values()
+            for start in range(0, len(numbers), size)
+        ]
+
+    def _denoised(
+        self,
+        batch: Sequence[ChunkCondition],  # B, of one layout
+        cancelled: Callable[[], bool],
+    ) -> Tensor:  # (B, T, C, h, w) float32
+        shape = batch[0].readout.latents.shape  # (T, C, h, w)
+        generators = [torch.Generator().manual_seed(condition.seed) for condition in batch]
         # Drawn on the CPU, so that a seed means the same on every device.
-        sample = torch.randn(shape, generator=generator).to(self.device)
-        clean = sample[:0]
-        if condition.first_latents is not None:
-            clean, sample = condition.first_latents[None].to(sample), sample[1:]
-        if not len(sample):
+        noise = [torch.randn(shape, generator=generator) for generator in generators]
+        sample = torch.stack(noise).to(self.device)
+        clean = sample[:, :0]
+        given = [c.first_latents for c in batch if c.first_latents is not None]
+        if given:
+            clean, sample = torch.stack(given)[:, None].to(sample), sample[:, 1:]
+        if not sample.shape[1]:
             return clean
-        with measured(condition.stages, "conditioning", self.device):
-            before, after = self._context(condition)
-            control = self._control(condition)
-            texts = self._text_contexts()
+        stages = batch[0].stages
+        with measured(stages, "conditioning", self.device):
+            before, after = self._context(batch)
+            control = self._control(batch)
+            texts = self._text_contexts(len(batch))
         solver = Solver(self.config.schedule)
-        start = len(before) + len(clean)
-        noisy = slice(start, start + len(sample))
+        start = before.shape[1] + clean.shape[1]
+        noisy = slice(start, start + sample.shape[1])
         count = len(solver.timesteps)
         for number, timestep in enumerate(solver.timesteps):
             if cancelled():
                 raise GenerationCancelled(f"cancelled before denoising step {number} of {count}")
-            with measured(condition.stages, "denoise_step", self.device):
-                targets = torch.cat([clean, sample]).to(self.dtype)
-                sequence = torch.cat([before, targets, after])
-                levels = torch.zeros((1, len(sequence)), device=self.device)
+            with measured(stages, "denoise_step", self.device):
+                targets = torch.cat([clean, sample], dim=1).to(self.dtype)
+                sequence = torch.cat([before, targets, after], dim=1)
+                levels = torch.zeros(sequence.shape[:2], device=self.device)
                 levels[:, noisy] = timestep
-                velocity = self._velocity(sequence, levels, texts, control, len(before))
-                sample = solver.step(number, velocity[noisy], sample, generator)
-        return torch.cat([clean, sample])
+                velocity = self._velocity(sequence, levels, texts, control, before.shape[1])
+                sample = solver.step(number, velocity[:, noisy], sample, generators)
+        return torch.cat([clean, sample], dim=1)
 
     def _velocity(
         self,
-        sequence: Tensor,  # (F, C, h, w)
-        levels: Tensor,  # (1, F)
+        sequence: Tensor,  # (B, F, C, h, w)
+        levels: Tensor,  # (B, F)
         texts: list[TextContext] | list[Tensor],
         control: Tensor | None,
         references: int,
-    ) -> Tensor:  # (F, C, h, w) float32
-        hidden = sequence.transpose(0, 1)[None]
+    ) -> Tensor:  # (B, F, C, h, w) float32
+        hidden = sequence.transpose(1, 2)
         predictions: list[Tensor] = [
             self.transformer(
                 hidden, levels, text, control, self.config.side_scale, num_references=references
-            )[0][0].transpose(0, 1).float()
+            )[0].transpose(1, 2).float()
             for text in texts
         ]  # fmt: skip
         if len(predictions) == 1:
@@ -183,24 +223,29 @@ class DiffusionGenerator:
         wanted, unwanted = predictions
         return unwanted + self.config.guidance * (wanted - unwanted)
 
-    def _context(self, condition: ChunkCondition) -> tuple[Tensor, Tensor]:
-        """References (R, C, h, w) and preceding frames (P, C, h, w) as the model takes them."""
-        empty = condition.readout.latents[:0]
-        before = empty if condition.references is None else condition.references
-        after = empty if condition.preceding is None else condition.preceding.latents
-        return before.to(self.device, self.dtype), after.to(self.device, self.dtype)
+    def _context(self, batch: Sequence[ChunkCondition]) -> tuple[Tensor, Tensor]:
+        """References (B, R, C, h, w) and preceding frames (B, P, C, h, w) for the model."""
+        before, after = [], []
+        for condition in batch:
+            empty = condition.readout.latents[:0]
+            before.append(empty if condition.references is None else condition.references)
+            after.append(empty if condition.preceding is None else condition.preceding.latents)
+        both = torch.stack(before), torch.stack(after)
+        return both[0].to(self.device, self.dtype), both[1].to(self.device, self.dtype)
 
-    def _control(self, condition: ChunkCondition) -> Tensor | None:  # (1, S', D)
+    def _control(self, batch: Sequence[ChunkCondition]) -> Tensor | None:  # (B, S', D)
         """What the side branch sees, embedded; the same in all steps."""
         if not self.transformer.has_side_branch:
             return None
-        scene = condition.readout.latents
-        if condition.preceding is not None:
-            scene = torch.cat([scene, condition.preceding.scene])
-        scene = scene.to(self.device, self.dtype)
-        constant = self._constant(len(scene), *scene.shape[-2:])
-        seen = torch.cat([scene, constant], dim=1).transpose(0, 1)[None]
-        return self.transformer.embed_control(seen)
+        scenes = []
+        for condition in batch:
+            seen = [condition.readout.latents]
+            if condition.preceding is not None:
+                seen.append(condition.preceding.scene)
+            scenes.append(torch.cat(seen))
+        scene = torch.stack(scenes).to(self.device, self.dtype)  # (B, T + P, C, h, w)
+        constant = self._constant(scene.shape[1], *scene.shape[-2:]).expand_as(scene)
+        return self.transformer.embed_control(torch.cat([scene, constant], dim=2).transpose(1, 2))
 
     def _constant(self, frames: int, rows: int, columns: int) -> Tensor:  # (frames, C, h, w)
         key = (frames, rows, columns)
@@ -213,12 +258,12 @@ class DiffusionGenerator:
             self._constants[key] = self.codec.encode_video(video).to(self.device, self.dtype)
         return self._constants[key]
 
-    def _text_contexts(self) -> list[TextContext] | list[Tensor]:
+    def _text_contexts(self, batch: int) -> list[TextContext] | list[Tensor]:
         if not self._keep_text_keys:
-            return self._texts
+            return [text.expand(batch, -1, -1) for text in self._texts]
         if not self._keys:
             self._keys = [self.transformer.text_context(text) for text in self._texts]
-        return self._keys
+        return [keys.expanded(batch) for keys in self._keys]
 
     def _checked_text(self, text: Tensor) -> Tensor:  # (L, text_dim) -> (1, L, text_dim)
         wanted = self.transformer.config.text_dim
@@ -245,3 +290,12 @@ class DiffusionGenerator:
                 f"the side branch must take twice the codec's channels, {2 * codec.channels}. "
                 f"Got {config.vace_in_channels}"
             )
+
+
+def _chunk(condition: ChunkCondition, latents: Tensor) -> GeneratedChunk:  # latents: (T, C, h, w)
+    """Latents with the depth that the memory's is completed to."""
+    readout = condition.readout
+    depth = fill_depth(readout.depth, readout.coverage)
+    if condition.first_depth is not None:
+        depth[0] = condition.first_depth
+    return GeneratedChunk(latents.to(readout.latents.device), depth)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -33,17 +33,17 @@ class ReadoutGenerator:
         Raises:
             GenerationCancelled: ``cancelled()`` became true.
         """
-        readout = condition.readout
-        _check(cancelled)
-        filled = fill_holes(readout.latents, readout.coverage)
-        latents = fade_with_distance(filled, readout.coverage)
-        _check(cancelled)
-        depth = fill_depth(readout.depth, readout.coverage)
-        if condition.first_latents is not None:
-            latents[0] = condition.first_latents
-        if condition.first_depth is not None:
-            depth[0] = condition.first_depth
-        return GeneratedChunk(latents=latents, depth=depth)
+        return _completed([condition], cancelled)[0]
+
+    def generate_together(
+        self, conditions: Sequence[ChunkCondition], cancelled: Callable[[], bool]
+    ) -> list[GeneratedChunk]:
+        """Chunks of several rollouts, each bit for bit as if it were alone.
+
+        Raises:
+            GenerationCancelled: ``cancelled()`` became true.
+        """
+        return _completed(conditions, cancelled)
 
 
 def fill_depth(
@@ -56,6 +56,33 @@ def fill_depth(
     filled = fill_holes(inverse[:, None], known)[:, 0]
     completed = torch.where(filled > 0.0, 1.0 / filled, 0.0)
     return torch.where(known, depth, completed)
+
+
+def _completed(
+    conditions: Sequence[ChunkCondition], cancelled: Callable[[], bool]
+) -> list[GeneratedChunk]:
+    readouts = [condition.readout for condition in conditions]
+    counts = [len(readout.coverage) for readout in readouts]
+    coverage = torch.cat([readout.coverage for readout in readouts])
+    _check(cancelled)
+    # Frames do not mix in a hole, but how far texture goes on is told by a chunk as a whole.
+    filled = fill_holes(torch.cat([readout.latents for readout in readouts]), coverage)
+    latents = [
+        fade_with_distance(part, readout.coverage)
+        for part, readout in zip(torch.split(filled, counts), readouts, strict=True)
+    ]
+    _check(cancelled)
+    depth = fill_depth(torch.cat([readout.depth for readout in readouts]), coverage)
+    chunks = []
+    for condition, values, distances in zip(
+        conditions, latents, torch.split(depth, counts), strict=True
+    ):
+        if condition.first_latents is not None:
+            values[0] = condition.first_latents
+        if condition.first_depth is not None:
+            distances[0] = condition.first_depth
+        chunks.append(GeneratedChunk(latents=values, depth=distances))
+    return chunks
 
 
 def _check(cancelled: Callable[[], bool]) -> None:

@@ -106,11 +106,11 @@ class Solver:
         self,
         number: int,  # of the step, from 0
         velocity: Tensor,  # as the model predicts it
-        sample: Tensor,  # float32, at this step's level
-        generator: torch.Generator,  # on the CPU: the same draws on every device
+        sample: Tensor,  # (B, ...) float32, at this step's level
+        generators: list[torch.Generator],  # B, on the CPU: the same draws on every device
     ) -> Tensor:  # float32, at the next step's level
         """The sample one step cleaner. Steps are taken in order."""
-        given = {"generator": generator} if self._draws else {}
+        given = {"generator": generators} if self._draws else {}
         stepped: Tensor = self._scheduler.step(
             velocity.float(),
             self._scheduler.timesteps[number],

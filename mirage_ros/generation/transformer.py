@@ -41,6 +41,13 @@ class TextContext:
     blocks: tuple[TextKeys, ...]
     side_blocks: tuple[TextKeys, ...]
 
+    def expanded(self, batch: int) -> TextContext:
+        """The same text for every entry of a batch; nothing is copied."""
+        return TextContext(
+            tuple(keys.expanded(batch) for keys in self.blocks),
+            tuple(keys.expanded(batch) for keys in self.side_blocks),
+        )
+
 
 class WanWorldTransformer(WanVACETransformer3DModel):  # type: ignore[misc]
     """Wan2.2's transformer with noise levels per latent frame, references and a side branch.

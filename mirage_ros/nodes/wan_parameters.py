@@ -69,6 +69,13 @@ WAN_PARAMETERS: tuple[Spec, ...] = (
     ),
     Spec("wan.references", _DEFAULT.references, "Whole past frames shown at most.", 0, 16),
     Spec("wan.preceding", _DEFAULT.preceding, "Latent frames before a chunk shown at most.", 0, 16),
+    Spec(
+        "wan.batch",
+        _DEFAULT.batch,
+        "Chunks of different candidate paths that go through the model at once.",
+        1,
+        64,
+    ),
     Spec("wan.dtype", _DEFAULT.dtype, "Type that the model computes in.", choices=DTYPES),
     Spec(
         "wan.attention",

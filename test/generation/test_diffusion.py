@@ -221,6 +221,25 @@ def test_a_model_without_a_side_branch_goes_by_frames_alone(model: WanWorldTrans
     assert torch.equal(generator(blind).generate(unseen, never).latents, made)
 
 
+@pytest.mark.parametrize("solver", ["unipc", "renoise"])
+def test_chunks_made_together_are_what_they_are_alone(
+    model: WanWorldTransformer, solver: str
+) -> None:
+    """Three of one layout in batches of two, and one of another in between."""
+    config = DiffusionConfig(Schedule(steps=3, solver=solver), batch=2)
+    ours = generator(model, config=config)
+    several = [condition(5), whole(), condition(6), condition(7)]
+    calls = []
+    handle = model.register_forward_hook(lambda _, given, __: calls.append(len(given[0])))
+    together = ours.generate_together(several, never)
+    handle.remove()
+    assert sorted(calls) == 3 * [1] + 3 * [1] + 3 * [2]
+    for given, made in zip(several, together, strict=True):
+        alone = generator(model, config=replace(config, batch=1)).generate(given, never)
+        torch.testing.assert_close(made.latents, alone.latents, atol=2e-5, rtol=1e-4)
+        assert torch.equal(made.depth, alone.depth)
+
+
 def test_stages_are_timed(model: WanWorldTransformer) -> None:
     from contextlib import contextmanager
 

@@ -27,22 +27,22 @@ def test_levels_and_timesteps_are_those_of_wan(steps: int) -> None:
 def test_a_model_that_knows_the_answer_is_followed_to_it(solver_name: str) -> None:
     """With the true velocity towards one clean sample every solver ends there."""
     generator = torch.Generator().manual_seed(0)
-    clean, sample = torch.randn(2, 5, 3, generator=generator)
+    clean, sample = torch.randn(2, 1, 5, 3, generator=generator)
     schedule = Schedule(steps=6, solver=solver_name)
     solver = Solver(schedule)
     for number, sigma in enumerate(schedule.levels):
-        sample = solver.step(number, (sample - clean) / sigma, sample, generator)
+        sample = solver.step(number, (sample - clean) / sigma, sample, [generator])
     torch.testing.assert_close(sample, clean, atol=2e-5, rtol=0)
 
 
 def test_euler_goes_straight_and_renoise_draws_anew() -> None:
     schedule = Schedule(solver="euler", sigmas=(1.0, 0.5))
-    sample, velocity = torch.tensor([2.0]), torch.tensor([1.0])
-    stepped = Solver(schedule).step(0, velocity, sample, torch.Generator())
+    sample, velocity = torch.tensor([[2.0]]), torch.tensor([[1.0]])
+    stepped = Solver(schedule).step(0, velocity, sample, [torch.Generator()])
     assert stepped.item() == pytest.approx(2.0 - 0.5 * 1.0)
     again = Schedule(solver="renoise", sigmas=(1.0, 0.5))
     draws = [
-        Solver(again).step(0, velocity, sample, torch.Generator().manual_seed(seed)).item()
+        Solver(again).step(0, velocity, sample, [torch.Generator().manual_seed(seed)]).item()
         for seed in (3, 3, 4)
     ]
     noise = torch.randn(1, generator=torch.Generator().manual_seed(3)).item()
