@@ -99,7 +99,8 @@ class RgbBranch:
     ) -> MemoryUpdate:
         """Store imagined views at pixel resolution, where nothing is known yet.
 
-        Every pixel of a cell takes the cell's depth and the decoded picture's colour.
+        Every pixel of a cell takes the cell's depth and the decoded picture's colour. Of the frames
+        that a latent frame decodes to, the last one is seen from its pose.
 
         Raises:
             CameraError: the camera's size is not a multiple of the codec's stride.
@@ -111,7 +112,7 @@ class RgbBranch:
         grid = camera.latent(stride)
         check_imagined(latents, depth, codec.channels, grid, len(T_world_camera))
         poses = [validate_pose(pose, "T_world_camera") for pose in T_world_camera]
-        images = pictures_of(codec.decode(latents))
+        images = pictures_of(codec.decode(latents)[:: codec.temporal_stride])
         depths = depth.cpu().numpy().astype(np.float32)
         update = MemoryUpdate()
         for image, cells, pose in zip(images, depths, poses, strict=True):
