@@ -107,7 +107,8 @@ def build_world_model(
         raise ConfigurationError(f"device '{device}' cannot be used: {error}") from error
     if num_threads is not None:
         torch.set_num_threads(num_threads)
-    codec, generator = _codec_and_generator(backend, wan or WanSettings(), device)
+    size = (generation_width, generation_height)
+    codec, generator = _codec_and_generator(backend, wan or WanSettings(), device, size)
     spatial: SpatialMemory
     if memory == "latent":
         spatial = LatentMemory(codec, latent_config, device)
@@ -116,11 +117,13 @@ def build_world_model(
     return WorldModel(codec, spatial, generator, config)
 
 
-def _codec_and_generator(backend: str, wan: WanSettings, device: str) -> tuple[Codec, Generator]:
+def _codec_and_generator(
+    backend: str, wan: WanSettings, device: str, size: tuple[int, int]
+) -> tuple[Codec, Generator]:
     if backend == "wan2.2":
         from mirage_ros.wan_backend import build_wan
 
-        return build_wan(wan, device)
+        return build_wan(wan, device, size=size)
     from mirage_ros.codec import DctCodec
     from mirage_ros.generation import ReadoutGenerator
 

@@ -14,10 +14,18 @@ from torch import Tensor
 from mirage_ros.codec.tiling import Tiling
 from mirage_ros.codec.tiny_decoder import TinyDecoder, load_tiny_decoder
 from mirage_ros.codec.wan import WanCodec, load_wan_codec
+from mirage_ros.codec.wan_config import WAN22_VAE
 from mirage_ros.errors import ConfigurationError
-from mirage_ros.generation.checkpoint import ModelFiles, load_transformer
+from mirage_ros.generation.checkpoint import ModelFiles, load_transformer, stated_config
 from mirage_ros.generation.diffusion import DiffusionConfig, DiffusionGenerator
 from mirage_ros.generation.hub import locate
+from mirage_ros.generation.memory_estimate import (
+    MIB,
+    ChunkSize,
+    MemoryEstimate,
+    estimate_memory,
+)
+from mirage_ros.generation.model_config import read_json
 from mirage_ros.generation.prompt import encode_prompt
 from mirage_ros.generation.runtime import RuntimeOptions, prepare
 from mirage_ros.generation.schedule import Schedule
@@ -33,13 +41,19 @@ def build_wan(
     settings: WanSettings,
     device: torch.device | str,
     tell: Callable[[str], None] = _LOGGER.info,
+    *,
+    size: tuple[int, int] = (1280, 704),
 ) -> tuple[WanCodec, DiffusionGenerator]:
     """Codec and generator of the Wan2.2 backend; the memory needs the codec, too.
+
+    What they will take of the device's memory is logged before the weights are loaded, with a
+    warning where that is more than is free.
 
     Args:
         settings: which weights, and how to run them.
         device: where they run.
         tell: takes what happens, in sentences for a log.
+        size: width and height of what will be generated, for the estimate of memory.
 
     Raises:
         ConfigurationError: settings that do not go together, or do not fit the weights.
@@ -67,19 +81,37 @@ def build_wan(
     # The encoder of prompts is the largest part; it is gone before the others come.
     text, negative_text = _texts(settings, folder, device, runtime.torch_dtype)
     gc.collect()
+    files = model_files(settings, folder)
+    tiny_decoder, tiling = _tiny_decoder(settings), _tiling(settings.tile)
+    vae_config = folder / "vae" / "config.json"
+    estimate = estimate_memory(
+        stated_config(files),
+        ChunkSize(
+            *size,
+            references=settings.references,
+            preceding=settings.preceding,
+            text_tokens=len(text),
+        ),
+        runtime,
+        vae_config=read_json(vae_config) if vae_config.is_file() else WAN22_VAE,
+        tiny_decoder=tiny_decoder,
+        tiling=tiling,
+        guidance=negative_text is not None,
+    )
+    _announce(estimate, size, torch.device(device))
     tell(f"loading the VAE from {folder}")
     codec = load_wan_codec(
         folder / "vae",
         device=device,
         dtype=runtime.torch_dtype,
-        tiling=_tiling(settings.tile),
-        tiny_decoder=_tiny_decoder(settings),
+        tiling=tiling,
+        tiny_decoder=tiny_decoder,
         allow_pickle=settings.allow_pickle,
     )
     tell(f"loading the transformer from {folder}")
     stays_away = settings.offload != "none"
     transformer = load_transformer(
-        model_files(settings, folder),
+        files,
         dtype=runtime.torch_dtype,
         device="cpu" if stays_away else device,
     )
@@ -120,6 +152,23 @@ def model_files(settings: WanSettings, folder: Path) -> ModelFiles:
         offline=settings.offline,
         allow_pickle=settings.allow_pickle,
     )
+
+
+def _announce(estimate: MemoryEstimate, size: tuple[int, int], device: torch.device) -> None:
+    """Log what will be needed, and warn where that is more than there is."""
+    _LOGGER.info("estimated memory at %dx%d:\n%s", *size, estimate.lines())
+    if device.type != "cuda":
+        return
+    free, _ = torch.cuda.mem_get_info(device)
+    if estimate.total > free:
+        _LOGGER.warning(
+            "the model will need about %.0f MiB at %dx%d, but only %.0f MiB are free on %s: choose "
+            "a smaller size, wan.tiny_decoder, wan.quantization, wan.offload or wan.tile",
+            estimate.total / MIB,
+            *size,
+            free / MIB,
+            device,
+        )
 
 
 def _folder(settings: WanSettings) -> Path:

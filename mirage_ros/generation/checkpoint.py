@@ -98,24 +98,13 @@ def load_transformer(
         ConfigurationError: sizes that cannot be told or contradict each other, a layer list that
             does not fit, a pickled file.
     """
-    path = locate(files.model, revision=files.revision, offline=files.offline)
     with ExitStack() as stack:
-        weights, config_path = transformer_weights(path)
-        base = stack.enter_context(TensorFiles(weights, allow_pickle=files.allow_pickle))
-        tensors: _Sources = {
-            name: (base, key) for name, key in converted_keys(base.shapes, str(weights)).items()
-        }
-        stated = {} if config_path is None else read_config(config_path)
+        tensors, side, config = _opened(files, stack)
         loras = []
-        if files.side_branch:
-            side_path = locate(files.side_branch, offline=files.offline)
-            side = stack.enter_context(TensorFiles(side_path, allow_pickle=files.allow_pickle))
-            tensors = {name: at for name, at in tensors.items() if not is_side_branch(name)}
-            tensors |= _side_branch(side)
+        if side is not None:
             # A training run that tunes both saves both in one file.
             pairs = {key: side.read(key) for key in side.shapes if is_lora_key(key)}
             loras = [(parse_lora(pairs, str(side.path)), 1.0)] if pairs else []
-        config = _config(files, base, tensors, stated)
         for number, name in enumerate(files.lora):
             lora_path = locate(name, offline=files.offline)
             lora = read_lora(lora_path, allow_pickle=files.allow_pickle)
@@ -134,7 +123,7 @@ def load_transformer(
             stored = tensor.dtype
             for lora, scale in fused:
                 tensor = lora.add_to(name, tensor, scale)
-            state[name] = tensor.to(_type_of(name, model, dtype) or stored)
+            state[name] = tensor.to(weight_type(name, model, dtype) or stored)
             if check_values:
                 _check_finite(state[name], f"{source.path}: {key}")
         model.load_state_dict(state, strict=True, assign=True)
@@ -143,6 +132,40 @@ def load_transformer(
         attach(model, [lora for lora, _ in loras], [scale for _, scale in loras])
     model.requires_grad_(False).eval()
     return model
+
+
+def stated_config(files: ModelFiles) -> dict[str, Any]:
+    """Arguments of the transformer that :func:`load_transformer` would make.
+
+    Names and shapes are read, and what is said beside them; no weights, unless they are pickled.
+
+    Raises:
+        UnavailableError: a file is not on this machine.
+        CheckpointError: the files are not those of such a model.
+        ConfigurationError: as :func:`load_transformer`.
+    """
+    with ExitStack() as stack:
+        return _opened(files, stack)[2]
+
+
+def _opened(
+    files: ModelFiles, stack: ExitStack
+) -> tuple[_Sources, TensorFiles | None, dict[str, Any]]:
+    """Where the tensors are, the side branch's own file, and the transformer's arguments."""
+    path = locate(files.model, revision=files.revision, offline=files.offline)
+    weights, config_path = transformer_weights(path)
+    base = stack.enter_context(TensorFiles(weights, allow_pickle=files.allow_pickle))
+    tensors: _Sources = {
+        name: (base, key) for name, key in converted_keys(base.shapes, str(weights)).items()
+    }
+    stated = {} if config_path is None else read_config(config_path)
+    side = None
+    if files.side_branch:
+        side_path = locate(files.side_branch, offline=files.offline)
+        side = stack.enter_context(TensorFiles(side_path, allow_pickle=files.allow_pickle))
+        tensors = {name: at for name, at in tensors.items() if not is_side_branch(name)}
+        tensors |= _side_branch(side)
+    return tensors, side, _config(files, base, tensors, stated)
 
 
 def _side_branch(side: TensorFiles) -> _Sources:
@@ -224,12 +247,15 @@ def _check_tensors(tensors: _Sources, shapes: Mapping[str, tuple[int, ...]]) -> 
     )
 
 
-def _type_of(
+def weight_type(
     name: str,
     model: WanWorldTransformer,
     dtype: torch.dtype | None,
 ) -> torch.dtype | None:
-    """The type for a tensor; a part of its name may say float32, as diffusers has it."""
+    """The type for a tensor of a model that is loaded as ``dtype``; None: as stored.
+
+    A part of its name may say float32, as diffusers has it.
+    """
     if dtype is not None and set(name.split(".")) & set(model._keep_in_fp32_modules or ()):
         return torch.float32
     return dtype

@@ -1,7 +1,7 @@
 """How a large transformer is run on a robot's GPU: placement, attention, compilation, 8 bits.
 
-All of it is diffusers' or torch's own; here the choices are checked, applied in the order in which
-they work, and their cost in memory is estimated before anything is loaded.
+All of it is diffusers' or torch's own; here the choices are checked and applied in the order in
+which they work. What they cost in memory: :mod:`.memory_estimate`.
 """
 
 from __future__ import annotations
@@ -152,8 +152,10 @@ def _quantize(transformer: nn.Module, how: str, device: torch.device) -> None:
     else:
         config = Float8WeightOnlyConfig()
 
-    def is_large(module: nn.Module, name: str) -> bool:
-        inside = ".blocks." in f".{name}" or "vace_blocks." in name
-        return isinstance(module, nn.Linear) and inside and module.weight.numel() >= _QUANTIZED_FROM
+    quantize_(transformer, config, is_quantized)
 
-    quantize_(transformer, config, is_large)
+
+def is_quantized(module: nn.Module, name: str) -> bool:
+    """Whether quantization changes a module of the transformer: large layers of its blocks."""
+    inside = ".blocks." in f".{name}" or "vace_blocks." in name
+    return isinstance(module, nn.Linear) and inside and module.weight.numel() >= _QUANTIZED_FROM
