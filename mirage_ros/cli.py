@@ -40,6 +40,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
 }
 
+#: Subjects of subcommands that have several, the first of them unless one is named right after the
+#: subcommand; each has a module with arguments of its own.
+SUBJECTS: dict[str, dict[str, tuple[str, str]]] = {
+    "benchmark": {
+        "memory": COMMANDS["benchmark"],
+        "wan": (
+            "mirage_ros.evaluation.benchmark_wan_command",
+            "measure what the Wan2.2 pipeline costs, with random weights",
+        ),
+    },
+}
+
 #: Exit codes: what was asked for cannot be done, is no valid question, or the asker went away.
 FAILED, USAGE, INTERRUPTED, NO_READER = 1, 2, 130, 141
 
@@ -91,10 +103,14 @@ def _main(arguments: Sequence[str]) -> int:
     }
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
+        command = None
         if name in COMMANDS:
-            _load(name).add_arguments(parsers[name])
+            command = _load(_module(name, arguments, parsers[name]))
+            command.add_arguments(parsers[name])
         options = parser.parse_args(arguments)
-        return _load(options.command).run(options)
+        if options.command in SUBJECTS:
+            _check_subject(options.subject, parsers[options.command])
+        return (command or _load(COMMANDS[options.command][0])).run(options)
     except BrokenPipeError:
         raise
     except (MirageError, OSError) as error:
@@ -111,8 +127,32 @@ def _main(arguments: Sequence[str]) -> int:
         return FAILED
 
 
-def _load(name: str) -> Command:
-    return cast("Command", importlib.import_module(COMMANDS[name][0]))
+def _module(name: str, arguments: Sequence[str], parser: argparse.ArgumentParser) -> str:
+    """The module behind a subcommand, or behind the subject that is named right after it."""
+    subjects = SUBJECTS.get(name)
+    if subjects is None:
+        return COMMANDS[name][0]
+    first, *_ = subjects
+    following = arguments[list(arguments).index(name) + 1 :][:1]
+    subject = following[0] if following and following[0] in subjects else first
+    module, summary = subjects[subject]
+    parser.description = f"{summary[:1].upper()}{summary[1:]}."
+    told = "; ".join(f"{subject}: {about}" for subject, (_, about) in subjects.items())
+    parser.add_argument(
+        "subject", nargs="?", choices=tuple(subjects), default=subject, metavar="SUBJECT",
+        help=f"what to look at, before all options ({told}; default {first})",
+    )  # fmt: skip
+    return module
+
+
+def _check_subject(subject: str, parser: argparse.ArgumentParser) -> None:
+    """Refuse a subject that was not found when the arguments were chosen."""
+    if subject != parser.get_default("subject"):
+        parser.error(f"the subject '{subject}' must come before all options")
+
+
+def _load(module: str) -> Command:
+    return cast("Command", importlib.import_module(module))
 
 
 def _one_line(error: Exception) -> str:

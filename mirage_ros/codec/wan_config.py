@@ -131,7 +131,9 @@ def require_diffusers() -> None:
 
 
 @torch.no_grad()
-def random_vae(config: Mapping[str, Any] = TINY_VAE, seed: int = 0) -> AutoencoderKLWan:
+def random_vae(
+    config: Mapping[str, Any] = TINY_VAE, seed: int = 0, device: torch.device | str = "cpu"
+) -> AutoencoderKLWan:
     """A VAE with random weights; the same ones for the same seed.
 
     Its first and last layers are scaled so that latents of synthetic pictures have the
@@ -141,6 +143,7 @@ def random_vae(config: Mapping[str, Any] = TINY_VAE, seed: int = 0) -> Autoencod
     Args:
         config: :data:`TINY_VAE`, :data:`WAN22_VAE` or one like them.
         seed: of the weights.
+        device: to make them on, in float32.
 
     Raises:
         ConfigurationError: the configuration is not like Wan2.2's.
@@ -150,12 +153,15 @@ def random_vae(config: Mapping[str, Any] = TINY_VAE, seed: int = 0) -> Autoencod
     require_diffusers()
     from diffusers import AutoencoderKLWan
 
-    with torch.random.fork_rng(devices=[]):
+    where = torch.device(device)
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(seed)
-        vae: AutoencoderKLWan = AutoencoderKLWan(**config).eval().requires_grad_(False)
-        noise = torch.randn(2, CHANNELS, 2, 4, 4)
-    mean, std = torch.tensor(config["latents_mean"]), torch.tensor(config["latents_std"])
-    pictures = synthetic_pictures(4, 64, seed)
+        with where:
+            vae: AutoencoderKLWan = AutoencoderKLWan(**config).eval().requires_grad_(False)
+            noise = torch.randn(2, CHANNELS, 2, 4, 4)
+    mean = torch.tensor(config["latents_mean"], device=where)
+    std = torch.tensor(config["latents_std"], device=where)
+    pictures = synthetic_pictures(4, 64, seed).to(where)
     moments = vae.encode(2.0 * pictures[:, :, None] - 1.0).latent_dist.parameters
     # The second half of the rows are log variances, which nothing here uses.
     _rescale(vae.quant_conv, moments, mean, std, slice(0, CHANNELS))
@@ -165,8 +171,8 @@ def random_vae(config: Mapping[str, Any] = TINY_VAE, seed: int = 0) -> Autoencod
     first = vae.decoder(raw[:, :, :1], feat_cache=cache, feat_idx=[0], first_chunk=True)
     planes = torch.cat([first, vae.decoder(raw[:, :, 1:], feat_cache=cache, feat_idx=[0])], dim=2)
     rows = planes.shape[1]
-    target = torch.full((rows,), _RANDOM_DEVIATION)
-    _rescale(vae.decoder.conv_out, planes, torch.zeros(rows), target, slice(0, rows))
+    target = torch.full((rows,), _RANDOM_DEVIATION, device=where)
+    _rescale(vae.decoder.conv_out, planes, torch.zeros_like(target), target, slice(0, rows))
     return vae
 
 
