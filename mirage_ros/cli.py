@@ -121,7 +121,7 @@ def _main(arguments: Sequence[str]) -> int:
             raise
         print(
             f"mirage {name}: error: the Python package '{error.name}' is needed for this; "
-            "the extras of mirage_ros bring it: pip install 'mirage_ros[eval,sim]'",
+            "the extras of mirage_ros bring it: pip install 'mirage_ros[eval,sim,wan]'",
             file=sys.stderr,
         )
         return FAILED

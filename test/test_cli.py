@@ -154,7 +154,7 @@ def test_a_wrong_question_is_answered_with_the_usage(arguments: list[str]) -> No
             "package",
             1,
             "the Python package 'no_such_package' is needed for this; "
-            "the extras of mirage_ros bring it: pip install 'mirage_ros[eval,sim]'",
+            "the extras of mirage_ros bring it: pip install 'mirage_ros[eval,sim,wan]'",
         ),
     ],
 )

@@ -41,7 +41,7 @@ class Scale:
 
 SCALES = {
     "full": Scale("1280x704,832x480", "4,20", 3, 5),
-    "tiny": Scale("256x160,192x96", "2,4", 2, 3),
+    "tiny": Scale("192x96,128x64", "2,4", 2, 3),
     "quick": Scale("64x64", "2", 1, 1),
 }
 

@@ -8,18 +8,13 @@ PSNR alone rewards blur, so it should never stand without SSIM and sharpness:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 from mirage_ros.errors import ConfigurationError, FrameError
-
-# scikit-image carries no types here.
-_structural_similarity: Callable[..., Any] = structural_similarity
 
 
 @dataclass(frozen=True)
@@ -175,7 +170,10 @@ def sharpness(
 def _ssim_map(
     picture: NDArray[np.float32], truth: NDArray[np.float32]
 ) -> NDArray[np.float32]:  # (H, W, 3)
-    _, similarity = _structural_similarity(
+    # Only here, so that what else is measured does without this package.
+    from skimage.metrics import structural_similarity
+
+    _, similarity = structural_similarity(  # type: ignore[no-untyped-call]
         picture,
         truth,
         data_range=1.0,
