@@ -34,7 +34,7 @@ WIDTHS: dict[Variant, tuple[int, int, int, int]] = {
 _GROWTH = (1, 2, 2)
 #: Latent frames decoded together: enough to fill a GPU, few enough for a small one's memory (at
 #: 1280x704 an inner tensor of four takes 0.5 GB in 16 bits).
-_AT_ONCE = 4
+LATENTS_AT_ONCE = 4
 #: The first frames of a video: decoded from its first latent frame, which stands for one image.
 _STARTUP = TEMPORAL_STRIDE - 1
 
@@ -201,7 +201,7 @@ class TinyDecodeStream:
         if len(latents) == 0:
             size = (rows * SPATIAL_STRIDE, columns * SPATIAL_STRIDE)
             return torch.empty((0, 3, *size), device=weight.device)
-        parts = torch.split(latents.to(weight.device, weight.dtype), _AT_ONCE)
+        parts = torch.split(latents.to(weight.device, weight.dtype), LATENTS_AT_ONCE)
         frames = torch.cat([self._decoder.run(part, self._memory) for part in parts])
         skipped = _STARTUP if self._size is None else 0
         self._size = (rows, columns)

@@ -42,7 +42,7 @@ from accelerate import init_empty_weights
 from torch import nn
 
 from mirage_ros.codec.tiling import Tiling
-from mirage_ros.codec.tiny_decoder import TinyDecoder, Variant
+from mirage_ros.codec.tiny_decoder import LATENTS_AT_ONCE, TinyDecoder, Variant
 from mirage_ros.codec.wan_config import (
     SPATIAL_STRIDE,
     TEMPORAL_STRIDE,
@@ -61,7 +61,7 @@ _ENCODE = 11.9
 #: Likewise with ``decoder_base_dim``: what a stream keeps between calls, and the peak of a call,
 #: that included.
 _STREAM, _DECODE = 6.97, 21.1
-#: The tiny decoder, times pixels x its last width x bytes a number x latent frames of a call.
+#: The tiny decoder, times pixels x its last width x bytes a number x latent frames of a pass.
 _TINY_DECODE: dict[Variant, float] = {"base": 2.18, "super": 3.09}
 #: What its stream keeps, times pixels x its last width x bytes a number.
 _TINY_STREAM: dict[Variant, float] = {"base": 0.33, "super": 0.66}
@@ -292,7 +292,8 @@ def _vae(
         assert isinstance(last, nn.Conv2d)
         per_pixel = last.in_channels * number
         stream = _TINY_STREAM[tiny.variant] * per_pixel * all_tiles
-        decode = _TINY_DECODE[tiny.variant] * per_pixel * tile * size.targets
+        together = min(size.targets, LATENTS_AT_ONCE)
+        decode = _TINY_DECODE[tiny.variant] * per_pixel * tile * together
         decode += pictures - frames * 3 * torch.float32.itemsize * tile
         decoder = sum(parameter.numel() for parameter in tiny.parameters())
     # The constant video is as long as the targets and preceding frames together.
