@@ -91,6 +91,7 @@ def build_wan(
             references=settings.references,
             preceding=settings.preceding,
             text_tokens=len(text),
+            batch=settings.batch,
         ),
         runtime,
         vae_config=read_json(vae_config) if vae_config.is_file() else WAN22_VAE,

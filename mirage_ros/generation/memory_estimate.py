@@ -78,6 +78,7 @@ class ChunkSize:
         references: whole frames R beside them, at most.
         preceding: latent frames P before them, at most.
         text_tokens: of the encoded prompt.
+        batch: chunks of different rollouts that go through the transformer at once.
     """
 
     width: int = 1280
@@ -86,6 +87,7 @@ class ChunkSize:
     references: int = 4
     preceding: int = 2
     text_tokens: int = 512
+    batch: int = 1
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,7 @@ def _forward(model: _Transformer, size: ChunkSize, number: int) -> int:
     if model.has_side_branch:
         widths += tokens + 4.0 * seen
     tables = 2 * 2 * tokens * model.head * torch.float32.itemsize
-    return round(widths * model.width * number) + tables
+    return round(size.batch * widths * model.width * number) + tables
 
 
 def _vae(

@@ -41,20 +41,22 @@ def within(measured: float, estimated: float, low: float, high: float) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"ffn_dim": 64}, {"vace_layers": []}])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "batch"), [("float32", 1), ("bfloat16", 1), ("bfloat16", 3)])
 @torch.no_grad()
-def test_a_forward_takes_what_was_estimated(dtype: str, changes: dict[str, Any]) -> None:
+def test_a_forward_takes_what_was_estimated(
+    dtype: str, batch: int, changes: dict[str, Any]
+) -> None:
     """Within 20 %: tables and modulation weigh more in a small model."""
     sizes = SIZES | changes
     kind = getattr(torch, dtype)
     model = WanWorldTransformer(**sizes).eval().requires_grad_(False).to(kind)
-    chunk = ChunkSize(320, 192, targets=5, references=2, preceding=1, text_tokens=7)
-    latents = torch.randn(1, 48, 8, 12, 20, dtype=kind)
+    chunk = ChunkSize(320, 192, 5, references=2, preceding=1, text_tokens=7, batch=batch)
+    latents = torch.randn(batch, 48, 8, 12, 20, dtype=kind)
     text = model.text_context(torch.randn(1, 7, 16, dtype=kind))
-    seen = torch.randn(1, 96, 6, 12, 20, dtype=kind)
+    seen = torch.randn(batch, 96, 6, 12, 20, dtype=kind)
     with LiveMemory() as live:
         control = model.embed_control(seen) if model.has_side_branch else None
-        model(latents, torch.zeros(1, 8), text, control, num_references=2)
+        model(latents, torch.zeros(batch, 8), text.expanded(batch), control, num_references=2)
     estimate = estimate_memory(sizes, chunk, RuntimeOptions(dtype=dtype), vae_config=VAE)
     within(live.peak, estimate.forward, 0.8, 1.2)
     keys = sum(
