@@ -72,6 +72,7 @@ class RolloutRequest:
         chunk_latent_frames: latent frames a chunk, the overlap included.
         first_frame: fitted to the generation size, seen at the first pose (:func:`stands_for`), or
             None.
+        prompt: text to generate with; empty: the generator's own.
     """
 
     path: NDArray[np.float64]
@@ -80,6 +81,7 @@ class RolloutRequest:
     stamp_ns: int
     chunk_latent_frames: int
     first_frame: RgbdFrame | None
+    prompt: str = ""
 
 
 def stands_for(
@@ -195,6 +197,7 @@ class Rollout:
             references=self._chosen(readout, poses) if generator.reference_count else None,
             preceding=preceding,
             stages=self._stages,
+            prompt=self.request.prompt,
         )
 
     def decoded(self, chunk: GeneratedChunk, number: int) -> Tensor:  # (T, 3, H, W)

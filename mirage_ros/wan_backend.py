@@ -79,7 +79,9 @@ def build_wan(
     )
     folder = _folder(settings)
     # The encoder of prompts is the largest part; it is gone before the others come.
-    text, negative_text = _texts(settings, folder, device, runtime.torch_dtype)
+    encoded = _encoder(settings, folder, device, runtime.torch_dtype)
+    text = encoded(settings.prompt)
+    negative_text = encoded(settings.negative_prompt) if settings.guidance != 1.0 else None
     gc.collect()
     files = model_files(settings, folder)
     tiny_decoder, tiling = _tiny_decoder(settings), _tiling(settings.tile)
@@ -133,6 +135,8 @@ def build_wan(
         placement=placement,
         # Kept keys would be left behind on the GPU by a model that comes and goes.
         keep_text_keys=not stays_away,
+        # On the CPU: beside the transformer there is no room for it on the GPU.
+        encode=_encoder(settings, folder, "cpu", runtime.torch_dtype),
     )
     return codec, generator
 
@@ -183,20 +187,13 @@ def _folder(settings: WanSettings) -> Path:
     return folder
 
 
-def _texts(
+def _encoder(
     settings: WanSettings, folder: Path, device: torch.device | str, dtype: torch.dtype
-) -> tuple[Tensor, Tensor | None]:
-    def encoded(prompt: str) -> Tensor:
-        return encode_prompt(
-            folder,
-            prompt,
-            device=device,
-            dtype=dtype,
-            cache_directory=_cache_directory(settings),
-        )
-
-    text = encoded(settings.prompt)
-    return text, encoded(settings.negative_prompt) if settings.guidance != 1.0 else None
+) -> Callable[[str], Tensor]:
+    """Encodes prompts, or takes them from where they were kept."""
+    return lambda prompt: encode_prompt(
+        folder, prompt, device=device, dtype=dtype, cache_directory=_cache_directory(settings)
+    )
 
 
 def _cache_directory(settings: WanSettings) -> Path:

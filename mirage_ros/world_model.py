@@ -219,6 +219,7 @@ class WorldModel:
         cancelled: Callable[[], bool] = lambda: False,
         branches: Sequence[MemoryBranch] | None = None,
         first_frame: RgbdFrame | None = None,
+        prompt: str = "",
     ) -> Iterator[tuple[int, PredictedView]]:
         """Predicted views along several paths, as :meth:`imagine` would give them for each.
 
@@ -233,15 +234,20 @@ class WorldModel:
             cancelled: likewise.
             branches: one for each path.
             first_frame: likewise; of the paths that begin where it was seen.
+            prompt: text to generate with; empty: the generator's own.
 
         Returns:
             Pairs of a candidate's number and a view of it.
 
         Raises:
             PoseError: no path, no pose, or one that is not rigid.
+            ConfigurationError: the generator takes no prompt.
+            UnavailableError: it could, but its text encoder is not at hand.
             GenerationCancelled: ``cancelled()`` became true.
             GenerationError: as :meth:`imagine`; no view of any candidate comes after it.
         """
+        if prompt:
+            self.generator.prepare_prompt(prompt)
         if not len(paths):
             raise PoseError("at least one camera path is needed. Got none")
         valid = [_valid_path(path) for path in paths]
@@ -260,6 +266,7 @@ class WorldModel:
                 stamp_ns=self.newest_stamp_ns or 0,
                 chunk_latent_frames=self.config.chunk_latent_frames,
                 first_frame=frame if begins else None,
+                prompt=prompt,
             )
             rollout = Rollout(
                 self.codec,

@@ -122,7 +122,8 @@ def room(module: str) -> str | None:
 
 def is_ros(name: str) -> bool:
     top = name.split(".")[0]
-    generated = name.split(".")[:2] in (["mirage_ros", "msg"], ["mirage_ros", "srv"])
+    kinds = (["mirage_ros", "action"], ["mirage_ros", "msg"], ["mirage_ros", "srv"])
+    generated = name.split(".")[:2] in kinds
     return generated or top in ROS_PACKAGES or top.endswith(("_msgs", "_srvs"))
 
 

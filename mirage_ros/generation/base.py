@@ -51,6 +51,7 @@ class ChunkCondition:
         preceding: up to the generator's ``preceding_count`` frames before the first, fewer near the
             beginning of a rollout. None where there is none.
         stages: takes the time of the generator's own stages.
+        prompt: text to generate with; empty: the generator's own.
     """
 
     readout: Readout
@@ -62,6 +63,7 @@ class ChunkCondition:
     references: Tensor | None = None
     preceding: Preceding | None = None
     stages: StageClock = UNTIMED
+    prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,5 +114,14 @@ class Generator(Protocol):
 
         Raises:
             GenerationCancelled: ``cancelled()`` became true.
+        """
+        ...
+
+    def prepare_prompt(self, prompt: str) -> None:
+        """Make ready for conditions with this prompt.
+
+        Raises:
+            ConfigurationError: the generator takes none.
+            UnavailableError: its text encoder is not at hand.
         """
         ...

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from mirage_ros.generation.readout_generator import fill_depth
 from mirage_ros.generation.schedule import Schedule, Solver
 from mirage_ros.generation.transformer import TextContext, WanWorldTransformer
 from mirage_ros.stages import measured
+
+#: Prompts that are kept, the generator's own among them.
+_PROMPTS = 4
 
 #: Shapes whose constant latents are kept: a whole chunk and a shorter last one, with and without
 #: preceding frames.
@@ -77,6 +81,7 @@ class DiffusionGenerator:
         dtype: to compute in (default: the type of the transformer's first layer).
         placement: makes a context in which the transformer is on ``device``.
         keep_text_keys: keep the text's keys and values; without, less memory and more work.
+        encode: encodes prompts that rollouts bring along; None: they bring none.
         name: of the generator, in messages.
 
     Raises:
@@ -99,6 +104,7 @@ class DiffusionGenerator:
         dtype: torch.dtype | None = None,
         placement: Callable[[], AbstractContextManager[object]] = nullcontext,
         keep_text_keys: bool = True,
+        encode: Callable[[str], Tensor] | None = None,
         name: str = "wan2.2",
     ) -> None:
         self.config = config or DiffusionConfig()
@@ -112,10 +118,13 @@ class DiffusionGenerator:
             raise ConfigurationError(
                 f"guidance {self.config.guidance} needs a negative prompt. Got none"
             )
-        texts = [text] if self.config.guidance == 1.0 else [text, negative_text]
-        self._texts = [self._checked_text(given) for given in texts if given is not None]
-        self._keys: list[TextContext] = []
+        self._negative: list[Tensor] = []
+        if self.config.guidance != 1.0 and negative_text is not None:
+            self._negative.append(self._checked_text(negative_text))
+        self._texts = {"": [self._checked_text(text), *self._negative]}
+        self._keys: dict[str, list[TextContext]] = {}
         self._keep_text_keys = keep_text_keys
+        self._encode = encode
         self._placement = placement
         self._constants: dict[tuple[int, int, int], Tensor] = {}
         self.reference_count = self.config.references
@@ -148,6 +157,22 @@ class DiffusionGenerator:
                     made[number] = _chunk(conditions[number], latents)
         return [made[number] for number in range(len(conditions))]
 
+    def prepare_prompt(self, prompt: str) -> None:
+        """Encode a prompt, unless that has been done.
+
+        Raises:
+            ConfigurationError: the generator was made without a way to encode prompts.
+            UnavailableError: the text encoder is not at hand.
+        """
+        if prompt in self._texts:
+            return
+        if self._encode is None:
+            raise ConfigurationError(
+                f"generator '{self.name}' keeps to its own prompt. Got '{prompt}'"
+            )
+        _make_room(self._texts)
+        self._texts[prompt] = [self._checked_text(self._encode(prompt)), *self._negative]
+
     def _batches(self, conditions: Sequence[ChunkCondition]) -> list[list[int]]:
         """Numbers of conditions that can share a forward pass: those of one layout."""
         alike: dict[tuple[object, ...], list[int]] = {}
@@ -157,6 +182,7 @@ class DiffusionGenerator:
                 condition.first_latents is None,
                 0 if condition.references is None else len(condition.references),
                 0 if condition.preceding is None else len(condition.preceding.latents),
+                condition.prompt,
             )
             alike.setdefault(layout, []).append(number)
         size = self.config.batch
@@ -186,7 +212,7 @@ class DiffusionGenerator:
         with measured(stages, "conditioning", self.device):
             before, after = self._context(batch)
             control = self._control(batch)
-            texts = self._text_contexts(len(batch))
+            texts = self._text_contexts(batch[0].prompt, len(batch))
         solver = Solver(self.config.schedule)
         start = before.shape[1] + clean.shape[1]
         noisy = slice(start, start + sample.shape[1])
@@ -258,12 +284,16 @@ class DiffusionGenerator:
             self._constants[key] = self.codec.encode_video(video).to(self.device, self.dtype)
         return self._constants[key]
 
-    def _text_contexts(self, batch: int) -> list[TextContext] | list[Tensor]:
+    def _text_contexts(self, prompt: str, batch: int) -> list[TextContext] | list[Tensor]:
+        self.prepare_prompt(prompt)
         if not self._keep_text_keys:
-            return [text.expand(batch, -1, -1) for text in self._texts]
-        if not self._keys:
-            self._keys = [self.transformer.text_context(text) for text in self._texts]
-        return [keys.expanded(batch) for keys in self._keys]
+            return [text.expand(batch, -1, -1) for text in self._texts[prompt]]
+        if prompt not in self._keys:
+            _make_room(self._keys)
+            self._keys[prompt] = [
+                self.transformer.text_context(text) for text in self._texts[prompt]
+            ]
+        return [keys.expanded(batch) for keys in self._keys[prompt]]
 
     def _checked_text(self, text: Tensor) -> Tensor:  # (L, text_dim) -> (1, L, text_dim)
         wanted = self.transformer.config.text_dim
@@ -290,6 +320,12 @@ class DiffusionGenerator:
                 f"the side branch must take twice the codec's channels, {2 * codec.channels}. "
                 f"Got {config.vace_in_channels}"
             )
+
+
+def _make_room(kept: dict[str, Any]) -> None:
+    """Let the oldest prompts go, but for the generator's own."""
+    while len(kept) >= _PROMPTS:
+        kept.pop(next(prompt for prompt in kept if prompt))
 
 
 def _chunk(condition: ChunkCondition, latents: Tensor) -> GeneratedChunk:  # latents: (T, C, h, w)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from mirage_ros.errors import ConfigurationError
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, GenerationCancelled
 from mirage_ros.generation.fill import fade_with_distance, fill_holes
 
@@ -44,6 +45,16 @@ class ReadoutGenerator:
             GenerationCancelled: ``cancelled()`` became true.
         """
         return _completed(conditions, cancelled)
+
+    def prepare_prompt(self, prompt: str) -> None:
+        """Refuse: nothing is invented that a text could change.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            f"generator '{self.name}' invents nothing and takes no prompt. Got '{prompt}'"
+        )
 
 
 def fill_depth(

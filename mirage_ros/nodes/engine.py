@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,14 @@ from sensor_msgs.msg import CompressedImage
 from mirage_ros.errors import FrameError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.nodes.calibration import CalibrationCache
+from mirage_ros.nodes.goal_paths import CandidatePath
 from mirage_ros.nodes.image_conversion import (
     depth_from_image,
     rgb_from_compressed,
     rgb_from_image,
 )
 from mirage_ros.nodes.pairing import PairedFrame
+from mirage_ros.nodes.plan_input import CameraState
 from mirage_ros.nodes.statistics import StageTimer
 
 if TYPE_CHECKING:
@@ -89,6 +91,63 @@ class Engine:
                 return
             if view.index >= ahead:
                 yield replace(view, index=view.index - ahead)
+
+    def imagine_candidates(
+        self,
+        candidates: Sequence[CandidatePath],
+        state: CameraState,
+        seed: int,
+        cancelled: Callable[[], bool],
+        *,
+        prompt: str = "",
+        commit: bool = False,
+    ) -> Iterator[tuple[int, PredictedView]]:
+        """Numbers of candidates and predicted views of them as they are ready.
+
+        A candidate that goes on from where the camera is begins with the newest frame, where the
+        generator starts from one; what is made of it does not come out.
+
+        Args:
+            candidates: where to imagine.
+            state: the newest observation.
+            seed: of all randomness.
+            cancelled: asked between denoising steps.
+            prompt: text to generate with; empty: the generator's own.
+            commit: keep what was imagined, once all of it is there.
+
+        Raises:
+            GenerationCancelled: ``cancelled()`` became true.
+            GenerationError: the generator returned what cannot be shown.
+            ConfigurationError: the generator takes no prompt.
+            MirageError: the newest frame cannot be used, where it is.
+        """
+        model, first_frame = self.model, None
+        follows = [candidate.follows for candidate in candidates]
+        if model.generator.starts_from_frame and any(follows):
+            with self._timer.measure("convert"):
+                first_frame = self._convert(state.frame)
+        ahead = [int(follow and first_frame is not None) for follow in follows]
+        paths = [
+            np.concatenate([state.T_world_camera[None], candidate.T_world_camera])
+            if more
+            else candidate.T_world_camera
+            for candidate, more in zip(candidates, ahead, strict=True)
+        ]
+        branches = [model.memory.branch() for _ in paths] if commit else None
+        views = model.imagine_candidates(
+            paths,
+            state.camera,
+            seed=seed,
+            cancelled=cancelled,
+            branches=branches,
+            first_frame=first_frame,
+            prompt=prompt,
+        )
+        for number, view in views:
+            if view.index >= ahead[number]:
+                yield number, replace(view, index=view.index - ahead[number])
+        for branch in branches or ():
+            model.memory.commit(branch)
 
     def cloud(self, *, with_features: bool) -> MemoryCloud:
         """What is in memory, as plain arrays."""

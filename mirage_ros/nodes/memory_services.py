@@ -12,18 +12,16 @@ import os
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from rclpy.task import Future as RosFuture
 from std_srvs.srv import Trigger
 
 from mirage_ros.errors import ConfigurationError, MirageError
+from mirage_ros.nodes.awaiting import finished
 from mirage_ros.nodes.session import Session
 from mirage_ros.srv import LoadMemory, SaveMemory
-
-_T = TypeVar("_T")
 
 
 def memory_path(text: str, directory: str) -> Path:
@@ -84,7 +82,7 @@ class MemoryServices:
 
     async def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         try:
-            tokens = await self._finished(self._active().reset_memory())
+            tokens = await finished(self._node, self._active().reset_memory())
             response.success, response.message = True, f"forgot {tokens} tokens"
         except Exception as error:
             response.success, response.message = False, reason(error)
@@ -97,7 +95,7 @@ class MemoryServices:
             session = self._active()
             if not Path(request.path).expanduser().is_absolute():
                 memory_path(".", self._directory()).mkdir(parents=True, exist_ok=True)
-            return session.save_memory(path)
+            return session.memory.save(path)
 
         await self._answer(request.path, response, work, "wrote {} tokens, {} bytes, to {}")
         return response
@@ -106,7 +104,7 @@ class MemoryServices:
         self, request: LoadMemory.Request, response: LoadMemory.Response
     ) -> LoadMemory.Response:
         def work(path: Path) -> Future[tuple[int, int]]:
-            return self._active().load_memory(path)
+            return self._active().memory.load(path)
 
         await self._answer(request.path, response, work, "loaded {} tokens, {} bytes, from {}")
         return response
@@ -122,7 +120,7 @@ class MemoryServices:
         path: Path | None = None
         try:
             path = memory_path(text, self._directory())
-            tokens, size = await self._finished(work(path))
+            tokens, size = await finished(self._node, work(path))
         except Exception as error:
             response.success, response.message = False, reason(error, path)
             return
@@ -134,18 +132,3 @@ class MemoryServices:
         if session is None:
             raise ConfigurationError("the node is not active: activate it first")
         return session
-
-    async def _finished(self, work: Future[_T]) -> _T:
-        """The engine's answer; the executor goes on until it is there."""
-        resumed: RosFuture[None] = RosFuture()
-
-        def resume(_: Future[_T]) -> None:
-            resumed.set_result(None)
-            # A coroutine is looked after when something else happens; this makes it happen.
-            executor = self._node.executor
-            if executor is not None:
-                executor.wake()
-
-        work.add_done_callback(resume)
-        await resumed
-        return work.result()

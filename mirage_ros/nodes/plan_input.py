@@ -64,6 +64,11 @@ class PathSettings:
     frame_period: float
     nominal_speed: float
 
+    @property
+    def frame_count(self) -> int:
+        """Frames that the horizon holds."""
+        return int(self.horizon / self.frame_period + 1e-9)
+
 
 def plan_arrays(msg: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Poses (N, 4, 4) and stamps (N,) of a path message.

@@ -23,6 +23,11 @@ def ns_to_stamp(nanoseconds: int) -> Time:
     return Time(sec=seconds, nanosec=rest)
 
 
+def duration_to_ns(duration: Duration) -> int:
+    """Nanoseconds of a message's duration."""
+    return int(duration.sec) * 10**9 + int(duration.nanosec)
+
+
 def ns_to_duration(nanoseconds: int) -> Duration:
     """The duration of a time span in nanoseconds; may be negative."""
     seconds, rest = divmod(int(nanoseconds), NANOSECONDS)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from geometry_msgs.msg import PoseStamped
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -140,6 +141,14 @@ class PredictionPublisher:
                 self._rollout_id, self._rollout_start = rollout.rollout_id, now
                 self._due.clear()
             self._due.append(_ViewMessages(self._rollout_start + offset_ns * 1e-9, messages))
+
+    def wait_until_taken(self, timeout_s: float = 0.5) -> None:
+        """Wait until readers of ``~/predictions`` have taken what was published.
+
+        Candidates make more frames at once than a publisher keeps for a reader that falls behind.
+        """
+        if self._frames.get_subscription_count() > 0:
+            self._frames.wait_for_all_acked(Duration(seconds=timeout_s))
 
     def publish_due(self) -> None:
         """Publish the paced views whose time has come."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future
 from contextlib import ExitStack
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +20,9 @@ from mirage_ros.keyframes import KeyframePolicy
 from mirage_ros.nodes.calibration import CalibrationCache
 from mirage_ros.nodes.cloud_publisher import CloudPublisher
 from mirage_ros.nodes.engine import Engine
+from mirage_ros.nodes.goal_paths import GoalLimits
+from mirage_ros.nodes.goals import GoalContext, Goals
+from mirage_ros.nodes.memory_jobs import MemoryJobs
 from mirage_ros.nodes.pairing import PairedFrame
 from mirage_ros.nodes.parameters import ParameterTable
 from mirage_ros.nodes.plan_input import CameraState, PathSettings, Plan, plan_arrays, target_poses
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from mirage_ros.world_model import WorldModel
 
 #: Slots of the worker, most urgent first.
-_KEYFRAME, _ROLLOUT, _CLOUD = "keyframe", "rollout", "cloud"
+_KEYFRAME, _GOAL, _ROLLOUT, _CLOUD = "keyframe", "goal", "rollout", "cloud"
 
 
 class Session:
@@ -74,7 +76,10 @@ class Session:
         self._cleanup = ExitStack()
         calibration = CalibrationCache(parameters["image_is_rectified"])
         self._engine = Engine(model, calibration, self.timer)
-        self._worker = Worker((_KEYFRAME, _ROLLOUT, _CLOUD), self._worker_failed)
+        self._worker = Worker((_KEYFRAME, _GOAL, _ROLLOUT, _CLOUD), self._worker_failed)
+        self.memory = MemoryJobs(
+            self._engine, self._worker, self.timer, self._world_frame, self._loaded_in_worker
+        )
         self._poses = self._create_pose_source()
         self._state: CameraState | None = None
         self._plan: Plan | None = None
@@ -87,6 +92,7 @@ class Session:
         try:
             self._create_entities(calibration)
             self.apply_parameters()
+            self.goals = self._create_goals()
             self._memory_changed()
         except BaseException:
             self.destroy()
@@ -122,6 +128,34 @@ class Session:
         )
         self._cleanup.callback(node.destroy_subscription, plan_subscription)
 
+    def _create_goals(self) -> Goals:
+        get = self._parameters
+        context = GoalContext(
+            state=lambda: self._state,
+            settings=lambda: self._path_settings,
+            limits=GoalLimits(get["max_candidates"], get["max_goal_frames"]),
+            world_from=lambda frame_id: self._poses.world_from(frame_id, None),
+            base_extrinsics=lambda frame_id: self._poses.base_extrinsics(frame_id),
+            next_rollout_id=self._next_rollout_id,
+            seed=lambda: self._seed,
+            world_frame=self._world_frame,
+        )
+        return Goals(
+            self._engine,
+            self._worker,
+            self._predictions,
+            context,
+            slot=_GOAL,
+            preempts=(_GOAL, _ROLLOUT),
+            between_steps=lambda: self._worker.run_pending(_KEYFRAME),
+            changed=self._memory_changed,
+            count=self.counters.predictions.tick,
+        )
+
+    def _next_rollout_id(self) -> str:
+        self._rollouts += 1
+        return f"{self._run}-{self._rollouts:06d}"
+
     def apply_parameters(self) -> None:
         """Take over the dynamic parameters."""
         get = self._parameters
@@ -151,6 +185,7 @@ class Session:
         self._state = self._plan = self._keyframe = None
         if not self._worker.stop():
             self._warner.warn("engine", "the running job does not stop; it is left behind")
+        self.goals.stop()
         self._predictions.clear()
 
     def destroy(self) -> None:
@@ -186,20 +221,6 @@ class Session:
         # What is seen from now on is stored after the reset, however near to what was forgotten.
         self._keyframe = None
         return self._worker.submit(self._reset_in_worker)
-
-    def save_memory(self, path: FilePath) -> Future[tuple[int, int]]:
-        """Write the memory to a file; the tokens in it and its size in bytes, once it is there.
-
-        The future raises OSError where the file cannot be written.
-        """
-        return self._worker.submit(lambda: self._save_in_worker(path))
-
-    def load_memory(self, path: FilePath) -> Future[tuple[int, int]]:
-        """Remember what a file holds instead; the tokens and their bytes, once that is done.
-
-        The future raises MemoryFormatError or OSError, and nothing has changed then.
-        """
-        return self._worker.submit(lambda: self._load_in_worker(path))
 
     def _create_pose_source(self) -> PoseSource:
         get = self._parameters
@@ -271,7 +292,7 @@ class Session:
     def _begin_plan(self, plan: Plan) -> None:
         if self._predictions.has_subscribers:
             self._begun_plan_serial = plan.serial
-            self._worker.offer(_ROLLOUT, self._roll_out_in_worker, preempt=True)
+            self._worker.offer(_ROLLOUT, self._roll_out_in_worker, preempts=(_ROLLOUT,))
 
     def _on_time_jump(self) -> None:
         self._worker.discard(_KEYFRAME)
@@ -331,9 +352,8 @@ class Session:
         except (PoseError, PoseUnavailableError, ConfigurationError) as error:
             self._warner.warn("plan" if plan is not None else "prediction", str(error))
             return
-        self._rollouts += 1
         header = RolloutHeader(
-            rollout_id=f"{self._run}-{self._rollouts:06d}",
+            rollout_id=self._next_rollout_id(),
             candidate=0,
             frame_count=len(poses),
             conditioned_on_ns=state.stamp_ns,
@@ -346,7 +366,7 @@ class Session:
             for view in views:
                 self._predictions.publish(header, view, int(offsets_ns[view.index]))
                 self.counters.predictions.tick()
-                self._worker.run_more_urgent(_ROLLOUT)
+                self._worker.run_pending(_KEYFRAME)
                 if plan is not None and view.index == 0:
                     self._time_plan_in_worker(plan)
         except GenerationCancelled:
@@ -363,7 +383,7 @@ class Session:
         A long rollout must not keep the robot from remembering. It reads a branch of the memory,
         so what is stored meanwhile does not change it.
         """
-        self._worker.run_more_urgent(_ROLLOUT)
+        self._worker.run_pending(_KEYFRAME)
         return self._worker.interrupted()
 
     def _plan_extrinsics(self, camera_frame: str) -> NDArray[np.float64]:  # (4, 4)
@@ -382,23 +402,10 @@ class Session:
         self._memory_changed()
         return forgotten
 
-    def _save_in_worker(self, path: FilePath) -> tuple[int, int]:
-        from mirage_ros.memory.files import read_header
-
-        if path.exists():
-            # Refuses what is not a memory file: a slip in a path must not cost other data.
-            read_header(path)
-        with self.timer.measure("save"):
-            self._engine.model.save(path, self._world_frame)
-        return self._engine.model.token_count, path.stat().st_size
-
-    def _load_in_worker(self, path: FilePath) -> tuple[int, int]:
-        with self.timer.measure("load"):
-            self._engine.model.load(path, self._world_frame)
+    def _loaded_in_worker(self) -> None:
         self._memory_changed()
         # The next frame is new to this memory, wherever it is taken.
         self._keyframe = None
-        return self._engine.model.token_count, self._engine.model.memory_bytes
 
     def _memory_changed(self) -> None:
         """On the worker's thread, or before that has begun."""

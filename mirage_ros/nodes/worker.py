@@ -61,16 +61,16 @@ class Worker:
             self._thread = None
         return ended
 
-    def offer(self, slot: str, job: Job, *, preempt: bool = False) -> bool:
+    def offer(self, slot: str, job: Job, *, preempts: Sequence[str] = ()) -> bool:
         """Make ``job`` the slot's pending one; True if that superseded a job not yet begun.
 
-        With ``preempt`` a running job of the same slot is told to stop through
+        A running job of one of the slots that it ``preempts`` is told to stop through
         :meth:`interrupted`.
         """
         with self._condition:
             superseded = slot in self._pending
             self._pending[slot] = job
-            if preempt and self._running == slot:
+            if self._running in preempts:
                 self._preempted = True
             self._condition.notify_all()
         return superseded
@@ -80,13 +80,12 @@ class Worker:
         with self._condition:
             self._pending.pop(slot, None)
 
-    def run_more_urgent(self, slot: str) -> None:
-        """Run the pending jobs of slots more urgent than ``slot``; called from inside its job."""
-        for name in self._order[: self._order.index(slot)]:
-            with self._condition:
-                job = None if self._stopping else self._pending.pop(name, None)
-            if job is not None:
-                self._run_job(name, job)
+    def run_pending(self, slot: str) -> None:
+        """Run the slot's pending job now; called from inside a job that can wait for it."""
+        with self._condition:
+            job = None if self._stopping else self._pending.pop(slot, None)
+        if job is not None:
+            self._run_job(slot, job)
 
     def submit(self, command: Callable[[], Any]) -> Future[Any]:
         """Run ``command`` before any slot's job; the running job is interrupted for it."""
@@ -100,6 +99,12 @@ class Worker:
         """Whether a job of ``slot`` is running or pending."""
         with self._condition:
             return self._running == slot or slot in self._pending
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the thread is to end."""
+        with self._condition:
+            return self._stopping
 
     def interrupted(self) -> bool:
         """Whether the running job should stop: shutdown, a command, or a newer job preempts it."""

@@ -16,6 +16,7 @@ from std_msgs.msg import Header
 from mirage_ros.errors import ConfigurationError, MirageError
 from mirage_ros.msg import MemoryStatus
 from mirage_ros.nodes.gpu import release_memory
+from mirage_ros.nodes.imagine_action import ImagineAction
 from mirage_ros.nodes.log_bridge import LogBridge
 from mirage_ros.nodes.memory_services import MemoryServices, memory_path, reason
 from mirage_ros.nodes.parameters import ParameterTable
@@ -62,6 +63,9 @@ class WorldModelNode(LifecycleNode):
             self,
             lambda: self._session if self._is_active else None,
             lambda: self._table["memory_directory"],
+        )
+        self._imagine_action = ImagineAction(
+            self, lambda: self._session if self._is_active else None
         )
         # Timers run on the machine's clock: a simulation that stands still must not silence status.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -124,6 +128,7 @@ class WorldModelNode(LifecycleNode):
     def destroy_node(self) -> None:
         """End all work and take the node down."""
         self._tear_down()
+        self._imagine_action.destroy()
         if self._transforms is not None:
             self._transforms.close()
         super().destroy_node()

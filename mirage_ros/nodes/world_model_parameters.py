@@ -251,6 +251,14 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         "What a plan's poses are of: the base, or the camera's optical frame.",
         choices=("base", "camera"),
     ),
+    Spec("max_candidates", 64, "Candidate paths that a goal of ~/imagine may hold.", 1, 10_000),
+    Spec(
+        "max_goal_frames",
+        4096,
+        "Frames that a goal of ~/imagine may ask for, all candidates together.",
+        1,
+        1_000_000,
+    ),
     # Output.
     Spec(
         "playback",

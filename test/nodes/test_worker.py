@@ -60,7 +60,7 @@ def test_only_a_preempting_job_of_the_same_slot_interrupts(worker: Worker) -> No
         release.wait(5.0)
         seen.append(worker.interrupted())
 
-    for preempt in (False, True):
+    for preempts in ((), ("second",)):
         running.clear()
         release.clear()
         finished.clear()
@@ -68,8 +68,8 @@ def test_only_a_preempting_job_of_the_same_slot_interrupts(worker: Worker) -> No
         worker.offer("second", job)
         assert running.wait(5.0)
         assert worker.busy_with("second")
-        worker.offer("first", lambda: None, preempt=True)
-        worker.offer("second", finished.set, preempt=preempt)
+        worker.offer("first", lambda: None, preempts=("first",))
+        worker.offer("second", finished.set, preempts=preempts)
         release.set()
         assert finished.wait(5.0)
         assert worker.stop()
@@ -104,10 +104,10 @@ def test_more_urgent_jobs_can_run_within_a_long_one(
 
     def long_job() -> None:
         worker.offer("first", lambda: order.append("urgent"))
-        worker.run_more_urgent("second")
+        worker.run_pending("first")
         worker.offer("first", fail)
-        worker.run_more_urgent("second")
-        worker.run_more_urgent("second")
+        worker.run_pending("first")
+        worker.run_pending("first")
         order.append("long")
         finished.set()
 
