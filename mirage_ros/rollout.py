@@ -43,6 +43,7 @@ class PredictedView:
         coverage: (H, W) uint8, 255 remembered, 0 invented; constant over a latent cell.
         depth: (H, W) float32 z-depth, metres, completed over holes; 0 where nothing is known of
             the whole frame; constant over a latent cell.
+        cell: side of a latent cell, pixels.
         T_world_camera: (4, 4) its pose.
         camera: its intrinsics.
         known_fraction: share of remembered cells.
@@ -54,6 +55,7 @@ class PredictedView:
     image: NDArray[np.uint8]
     coverage: NDArray[np.uint8]
     depth: NDArray[np.float32]
+    cell: int
     T_world_camera: NDArray[np.float64]
     camera: PinholeCamera
     known_fraction: float
@@ -306,6 +308,7 @@ class Rollout:
                 image=np.ascontiguousarray(image.round().byte().permute(1, 2, 0).cpu().numpy()),
                 coverage=self._enlarged(coverage.cpu().numpy().astype(np.uint8) * np.uint8(255)),
                 depth=self._enlarged(chunk.depth[latent].cpu().numpy()),
+                cell=self._codec.spatial_stride,
                 T_world_camera=self.request.path[start + frame].copy(),
                 camera=self.request.camera,
                 known_fraction=float(coverage.float().mean()),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
@@ -194,4 +195,6 @@ def _predicted_frame(
     frame.image = messages["image"]
     frame.coverage = messages["coverage"]
     frame.known_fraction = float(view.known_fraction)
+    cells = view.depth[:: view.cell, :: view.cell]
+    frame.depth = image_from_array(np.ascontiguousarray(cells), "32FC1", header)
     return frame

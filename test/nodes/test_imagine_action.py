@@ -110,6 +110,10 @@ def test_candidates_come_back_frame_by_frame(planner: Callable[..., Client]) -> 
     # The wall is 3 m before the first place; the camera stands 0.1 m ahead of the base.
     nearest = result.candidates[0].nearest_surface
     np.testing.assert_allclose(nearest, 3.0 - 0.1 * np.arange(1, 5), atol=0.05)
+    first = rollouts[0][0]
+    assert (first.image.width // first.depth.width, first.depth.encoding) == (16, "32FC1")
+    depth = np.frombuffer(first.depth.data, np.float32)
+    np.testing.assert_allclose(depth, 2.9, atol=0.05)
     assert c.feedback[-1].frames_done == c.feedback[-1].frames_total == 9
     assert c.feedback[-1].rollout_id == result.rollout_id
     assert 0 < result.first_frame_time.nanosec <= result.total_time.nanosec + 10**9
