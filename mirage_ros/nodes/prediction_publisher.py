@@ -143,10 +143,11 @@ class PredictionPublisher:
                 self._due.clear()
             self._due.append(_ViewMessages(self._rollout_start + offset_ns * 1e-9, messages))
 
-    def wait_until_taken(self, timeout_s: float = 0.5) -> None:
+    def wait_until_taken(self, timeout_s: float = 2.0) -> None:
         """Wait until readers of ``~/predictions`` have taken what was published.
 
-        Candidates make more frames at once than a publisher keeps for a reader that falls behind.
+        Candidates make more frames at once than a publisher keeps for a reader that falls behind. A
+        reader that takes nothing at all is not waited for any longer than this.
         """
         if self._frames.get_subscription_count() > 0:
             self._frames.wait_for_all_acked(Duration(seconds=timeout_s))
