@@ -55,3 +55,60 @@ def test_what_goes_wrong_is_told(world: Callable[..., Any]) -> None:
     w = world(rollout_rate=0.0)
     code, said = run(w, "imagine_paths.py")
     assert (code, "error 902: nothing has been observed" in said) == (1, True), said
+
+
+def test_a_nav2_client_takes_the_path_it_remembers(
+    world: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nav2 itself is not here: a stand-in for its navigator hands out the planners' paths."""
+    import threading
+    from argparse import Namespace
+
+    from geometry_msgs.msg import PoseStamped
+    from nav_msgs.msg import Path as PathMessage
+
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import nav2_choose_path
+    from imagine_paths import Client
+
+    def straight(y: float) -> PathMessage:
+        path = PathMessage()
+        path.header.frame_id = "odom"
+        for x in (0.0, 0.5, 1.0):
+            pose = PoseStamped()
+            pose.pose.position.x, pose.pose.position.y = x, y
+            pose.pose.orientation.w = 1.0
+            path.poses.append(pose)
+        return path
+
+    class Navigator:
+        followed: PathMessage | None = None
+
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def getPath(self, start: Any, goal: Any, planner: str) -> PathMessage:  # noqa: N802
+            self.asked.append(planner)
+            return {"unseen": straight(40.0), "seen": straight(0.0)}[planner]
+
+        def followPath(self, path: PathMessage) -> bool:  # noqa: N802
+            self.followed = path
+            return True
+
+    w = world(rollout_rate=0.0)
+    w.send_stored(0.0)
+    client, navigator = Client("/world_model"), Navigator()
+    options = Namespace(x=1.0, y=0.0, frame="odom", planners=["unseen", "seen"], frames=3)
+    options.unknown_metres = 3.0
+    codes: list[int] = []
+    # The example spins a node of its own, beside the world model's executor.
+    thread = threading.Thread(
+        target=lambda: codes.append(nav2_choose_path.go(navigator, client, options))
+    )
+    thread.start()
+    assert w.spin_until(lambda: not thread.is_alive(), 60.0)
+    thread.join()
+    assert codes == [0]
+    assert navigator.followed == straight(0.0)
+    assert navigator.asked == ["unseen", "seen"]
+    client.node.destroy_node()
