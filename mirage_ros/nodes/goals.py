@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,12 @@ from mirage_ros.nodes.pose_conversion import ns_to_duration, ns_to_stamp
 from mirage_ros.nodes.prediction_publisher import PredictionPublisher, RolloutHeader
 from mirage_ros.nodes.worker import Worker
 
+if TYPE_CHECKING:
+    from mirage_ros.world_model import PredictedView
+
+#: Pictures of a goal that are kept for being scored later, at most.
+_KEPT_BYTES = 256 * 2**20
+
 #: Frames published before readers are waited for.
 _BURST = 10
 
@@ -42,14 +48,16 @@ class GoalRun:
         goal: ImaginePaths.Goal.
         feedback: takes rollout id, frames sent and frames in all.
         cancelled: whether the client wants it no more.
+        publish: whether its frames go out on ~/predictions.
         arrival: when it came, seconds of a monotonic clock.
         answer: what comes of it.
         newer: set when a newer goal takes its place.
     """
 
     goal: Any
-    feedback: Callable[[str, int, int], None]
-    cancelled: Callable[[], bool]
+    feedback: Callable[[str, int, int], None] = lambda *_: None
+    cancelled: Callable[[], bool] = lambda: False
+    publish: bool = True
     arrival: float = field(default_factory=time.perf_counter)
     answer: Future[_Result] = field(default_factory=Future)
     newer: threading.Event = field(default_factory=threading.Event)
@@ -60,6 +68,19 @@ class GoalRun:
             result = ImaginePaths.Result(error_code=code, error_msg=message)
             result.rollout_id = rollout_id
             self.answer.set_result(result)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What a goal showed.
+
+    Attributes:
+        rollout_id: its frames' on ~/predictions.
+        views: of every candidate, in order along the path.
+    """
+
+    rollout_id: str
+    views: list[list[PredictedView]]
 
 
 @dataclass(frozen=True)
@@ -126,6 +147,8 @@ class Goals:
         self._count = count
         self._lock = threading.Lock()
         self._newest: GoalRun | None = None
+        #: What the last goal that was followed to its end showed; None if it was too large to keep.
+        self.last: Rollout | None = None
 
     def submit(self, run: GoalRun) -> None:
         """Work on a goal as soon as possible; one before it ends as preempted."""
@@ -232,6 +255,7 @@ class Goals:
             prompt=goal.prompt,
             commit=goal.commit,
         )
+        shown: list[list[PredictedView]] = [[] for _ in candidates]
         for done, (number, view) in enumerate(views, start=1):
             candidate = candidates[number]
             header = RolloutHeader(
@@ -241,18 +265,23 @@ class Goals:
                 conditioned_on_ns=state.stamp_ns,
                 world_frame=self._context.world_frame,
             )
-            self._predictions.publish(header, view, int(candidate.offsets_ns[view.index]))
-            self._count()
+            if run.publish:
+                self._predictions.publish(header, view, int(candidate.offsets_ns[view.index]))
+                self._count()
+            shown[number].append(view)
             if done == 1:
                 result.first_frame_time = _since(run.arrival)
             known[number][view.index] = view.known_fraction
             nearest[number][view.index] = view.nearest_surface
             if done % _BURST == 0 or done == total:
                 run.feedback(rollout_id, done, total)
-                self._predictions.wait_until_taken()
+                if run.publish:
+                    self._predictions.wait_until_taken()
         for number, message in enumerate(result.candidates):
             message.known_fraction = known[number]
             message.nearest_surface = nearest[number]
+        size = sum(view.image.nbytes for views in shown for view in views)
+        self.last = Rollout(rollout_id, shown) if size <= _KEPT_BYTES else None
         if goal.commit:
             self._changed()
         result.total_time = _since(run.arrival)
