@@ -20,7 +20,7 @@ ORDER = (
     ("geometry",),
     ("frames", "keyframes", "shortage", "wan_settings"),
     ("codec",),
-    ("memory", "sources"),
+    ("memory", "sources", "planning"),
     ("generation",),
     ("rollout",),
     ("rollout_group",),

@@ -1,0 +1,1 @@
+"""Candidate paths, scores over predictions and planners; knows predictions, not models."""
