@@ -45,7 +45,7 @@ class EpisodeRobot:
         simulator: Simulator,
         start: NDArray[np.float64],
         limit: float,
-        observe: Callable[[RgbdFrame], None] | None = None,
+        observe: Callable[[RgbdFrame], object] | None = None,
     ) -> None:
         self.pose = start.copy()
         self.time = 0.0

@@ -55,7 +55,8 @@ def arcs(
             "arcs need 0 < period <= horizon and a turn rate. "
             f"Got {period} s, {horizon} s and {len(turn_rates)} turn rates"
         )
-    times = period * np.arange(1, math.floor(horizon / period + 1e-9) + 1)
+    count = math.floor(horizon / period + 1e-9)
+    times: NDArray[np.float64] = period * np.arange(1, count + 1, dtype=np.float64)
     return [arc(start, speed, rate, times) for rate in turn_rates]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -144,6 +145,6 @@ class Explorer:
         headings = [float(pose[2])]
         headings += [math.atan2(step[1], step[0]) for step in np.diff(leg.corners, axis=0)]
         headings += [] if leg.heading is None else [leg.heading]
-        turns = sum(abs(turn_between(a, b)) for a, b in zip(headings, headings[1:], strict=False))
+        turns = sum(abs(turn_between(a, b)) for a, b in itertools.pairwise(headings))
         config = self.config
         return config.overhead + leg.length / config.speed + turns / config.turn_rate

@@ -188,11 +188,13 @@ class OccupancyGrid:
         distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         # Distances are between cell centres; what blocks begins half a cell earlier.
         inner = distance[1:-1, 1:-1].astype(np.float32)
-        return np.maximum(inner - np.float32(0.5), 0.0) * np.float32(self.config.resolution)
+        clear: NDArray[np.float32] = np.maximum(inner - np.float32(0.5), 0.0)
+        return clear * np.float32(self.config.resolution)
 
     def frontiers(self) -> NDArray[np.bool_]:  # (rows, columns)
         """Free cells beside unknown ones (four neighbours)."""
         state = self.state
         unknown = np.pad(state == UNKNOWN, 1)
         beside = unknown[:-2, 1:-1] | unknown[2:, 1:-1] | unknown[1:-1, :-2] | unknown[1:-1, 2:]
-        return (state == FREE) & beside
+        frontier: NDArray[np.bool_] = (state == FREE) & beside
+        return frontier

@@ -130,7 +130,10 @@ class LatentGoal:
         mean = (known * costs + (1.0 - known) * self.config.unknown_cost).mean(axis=(1, 2))
         share = total / known[0].size
         enough = share >= self.config.least_coverage
-        return np.where(enough, mean, np.maximum(mean, self.config.unknown_cost)).astype(np.float64)
+        result: NDArray[np.float64] = np.where(
+            enough, mean, np.maximum(mean, self.config.unknown_cost)
+        ).astype(np.float64)
+        return result
 
 
 def encoded(
