@@ -34,6 +34,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mirage_ros.pack_command",
         "put base model, side branch, LoRAs and prompts into one folder",
     ),
+    "plan-episodes": (
+        "mirage_ros.evaluation.plan_episodes_command",
+        "measure in closed loop whether imagining helps a planner",
+    ),
     "report": (
         "mirage_ros.evaluation.report_command",
         "make one HTML page of results of measurements",

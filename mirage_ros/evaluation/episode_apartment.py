@@ -28,7 +28,7 @@ from mirage_ros.sources.simulator.robot import RADIUS
 from mirage_ros.world_model import WorldModel
 
 #: What the robot's middle keeps from things on its map, metres: its radius and a margin for cells.
-KEEP = RADIUS + 0.07
+KEEP = RADIUS + 0.09
 
 #: A goal is at least this far, or turned by this much, from every pose of the tour.
 GOAL_DISTANCE, GOAL_TURN = 0.5, math.radians(30.0)

@@ -1,4 +1,4 @@
-"""How much of an unknown apartment a robot sees in a minute: next best views, and random driving."""
+"""How much of an unknown apartment is seen in a minute: next best views, and random driving."""
 
 from __future__ import annotations
 
