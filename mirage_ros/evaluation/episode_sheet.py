@@ -31,8 +31,7 @@ def episode_strip(
     tiles = [_tile(task.image, "goal image")]
     candidates = outcome.searches[0].tried if outcome.searches else ()
     tiles += [
-        _tile(one.view.image, f"imagined, cost {one.cost:.2f}")
-        for one in candidates[-_CANDIDATES:][::-1]
+        _tile(one.view.image, f"imagined, cost {one.cost:.2f}") for one in candidates[:_CANDIDATES]
     ]
     if outcome.searches:
         best = outcome.searches[-1].best

@@ -1,4 +1,4 @@
-"""``mirage plan-episodes``: does imagining help a planner? Closed-loop episodes in the simulator."""
+"""``mirage plan-episodes``: closed-loop episodes in the simulator with and without imagining."""
 
 from __future__ import annotations
 

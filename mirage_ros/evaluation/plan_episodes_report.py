@@ -34,28 +34,29 @@ from mirage_ros.evaluation.results import (
 )
 
 _GOAL_TEXT = f"""\
-A tour through an apartment builds the memory and a map of the floor from its depth. In each episode \
-the robot gets an image that was rendered from a pose it never stood at: at least 0.5 m away or 30 \
-degrees turned from every pose of the tour, on reachable floor. It starts somewhere else. Success: it \
-says that it is there within {TIME_LIMIT:.0f} simulated seconds, is within 0.3 m and 15 degrees, and \
-has touched nothing. Odometry is true, and planning takes no simulated time; the seconds of real time \
-that it took are in the table. All methods have the same map, the same driving and the same \
-comparison of images.
+A tour through an apartment builds the memory and a map of the floor from its depth. In each \
+episode the robot gets an image that was rendered from a pose it never stood at: at least 0.5 m \
+away or 30 degrees turned from every pose of the tour, on reachable floor. It starts somewhere \
+else. Success: it says that it is there within {TIME_LIMIT:.0f} simulated seconds, is within 0.3 \
+m and 15 degrees, and has touched nothing. Odometry is true, and planning takes no simulated \
+time; the seconds of real time that it took are in the table. All methods have the same map, the \
+same driving and the same comparison of images.
 
 "{IMAGINATION}" imagines views over the floor and around the best of them from memory (readout, \
-nothing invented), drives there and searches again from near. "{ORACLE}" is the same planner with the \
-true renderer instead of the memory. "{LOOKING}" can score a pose only by standing there: it visits \
-viewpoints, turns around, and climbs from the best real view in small steps. "{KEYFRAME}" drives to \
-the keyframe of the tour that is most like the image and stops as it was taken; since goals are away \
-from all poses of the tour it can only come near, which is what "near" (1 m, 45 degrees) is for. \
-"{RANDOM}" drives to random poses and stops at one. Intervals are Wilson's, 95 %."""
+nothing invented), drives there and searches again from near. "{ORACLE}" is the same planner \
+with the true renderer instead of the memory. "{LOOKING}" can score a pose only by standing \
+there: it visits viewpoints, turns around, and climbs from the best real view in small steps. \
+"{KEYFRAME}" drives to the keyframe of the tour that is most like the image and stops as it was \
+taken; since goals are away from all poses of the tour it can only come near, which is what \
+"near" (1 m, 45 degrees) is for. "{RANDOM}" drives to random poses and stops at one. Intervals \
+are Wilson's, 95 %."""
 
 _EXPLORE_TEXT = """\
-From a random start, with empty memory and map, the robot explores. The area seen is that of the map's \
-cells that depth says something about, by one rule for all. "Next best view" imagines views of \
-candidate poses and goes for the most unknown content per second. "Random driving" takes random arcs \
-as long as there is room, and turns where there is none. "Random viewpoints" drives to random places \
-of the map so far."""
+From a random start, with empty memory and map, the robot explores. The area seen is that of the \
+map's cells that depth says something about, by one rule for all. "Next best view" imagines \
+views of candidate poses and goes for the most unknown content per second. "Random driving" \
+takes random arcs as long as there is room, and turns where there is none. "Random viewpoints" \
+drives to random places of the map so far."""
 
 
 def document(

@@ -146,7 +146,8 @@ class OccupancyGrid:
 
     def stand(self, x: float, y: float, radius: float) -> None:
         """Enter that the robot stood somewhere: there is nothing within its radius."""
-        reach = np.arange(-radius, radius + 1e-9, self.config.resolution / 2.0)
+        steps = math.ceil(2.0 * radius / self.config.resolution)
+        reach = np.linspace(-radius, radius, 2 * steps + 1)
         dx, dy = np.meshgrid(reach, reach)
         inside = np.hypot(dx, dy) <= radius
         spots = np.stack([x + dx[inside], y + dy[inside]], axis=-1)

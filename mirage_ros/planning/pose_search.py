@@ -80,7 +80,7 @@ class SearchResult:
         pose: (3,) the estimate: the mean of the best poses, weighted by rank.
         spread: (3,) their standard deviations.
         best: the pose of least cost.
-        tried: the best poses of all rounds and hypotheses, the best first, for displays.
+        tried: the best pose about every hypothesis in the first round, the best first.
         views: how many were imagined.
     """
 
@@ -129,7 +129,6 @@ def search(
     T_base_camera: NDArray[np.float64],  # (4, 4)
     config: SearchConfig,
     rng: np.random.Generator,
-    shown: int = 8,
 ) -> SearchResult:
     """The pose whose imagined view is most like the goal.
 
@@ -144,9 +143,10 @@ def search(
     if not hypotheses:
         raise ConfigurationError("a search needs at least one hypothesis. Got none")
     clouds = [_Cloud(hypothesis.pose, config) for hypothesis in hypotheses]
-    tried: list[Imagined] = []
+    rounds: list[list[Imagined]] = []
     count = 0
     for keep in config.keep:
+        tried: list[Imagined] = []
         drawn = [cloud.draw(config.samples, rng) for cloud in clouds]
         paths = [camera_path(poses, T_base_camera) for poses in drawn]
         for cloud, poses, views in zip(clouds, drawn, imaginer.imagine(paths), strict=True):
@@ -155,9 +155,10 @@ def search(
             count += len(poses)
             best = int(np.argmin(costs))
             tried.append(Imagined(poses[best], float(costs[best]), views[best]))
+        rounds.append(sorted(tried, key=lambda one: one.cost))
         clouds = sorted(clouds, key=lambda cloud: float(cloud.costs.min()))[:keep]
-    tried.sort(key=lambda one: one.cost)
+    best_of_all = min((one for tried in rounds for one in tried), key=lambda one: one.cost)
     pose = clouds[0].mean.copy()
     pose[2] = float(wrapped(pose[2]))
     spread = np.sqrt(np.diag(clouds[0].covariance))
-    return SearchResult(pose, spread, tried[0], tuple(tried[:shown]), count)
+    return SearchResult(pose, spread, best_of_all, tuple(rounds[0]), count)
