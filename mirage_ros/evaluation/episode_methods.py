@@ -112,7 +112,7 @@ class Imagining:
 
     def next_leg(self, robot: EpisodeRobot) -> Leg | None:
         """What the planner says."""
-        return self.planner.plan(robot.pose)
+        return self.planner.plan(robot.pose, robot.frame().image)
 
     @property
     def searches(self) -> list[SearchResult]:

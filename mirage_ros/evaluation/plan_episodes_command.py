@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SEEDS = "100,101,102"
 _EPISODES = 50
 #: Random starts of explorations in every apartment.
-_EXPLORATIONS = 4
+_EXPLORATIONS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

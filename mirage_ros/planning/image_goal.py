@@ -17,6 +17,9 @@ from mirage_ros.planning.scores import Encoder, ImageCostConfig, LatentGoal
 from mirage_ros.planning.shortest_path import FloorMap
 from mirage_ros.planning.views import Imaginer
 
+#: From one place, headings that differ by more than this show something else, radians.
+_OTHER_VIEW = math.radians(45.0)
+
 
 @dataclass(frozen=True)
 class ImageGoalConfig:
@@ -31,6 +34,8 @@ class ImageGoalConfig:
         corrections: how often, at most.
         tolerance: a correction that moves the estimate less than this ends it, metres.
         turn_tolerance: likewise, radians.
+        accepted: cost of the real view at the end above which the place is given up for another.
+        attempts: places, at most.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -46,14 +51,16 @@ class ImageGoalConfig:
     corrections: int = 3
     tolerance: float = 0.08
     turn_tolerance: float = math.radians(3.0)
+    accepted: float = 0.3
+    attempts: int = 3
 
     def __post_init__(self) -> None:
-        if self.hypotheses < 1 or self.corrections < 1:
+        if min(self.hypotheses, self.corrections, self.attempts) < 1:
             raise ConfigurationError(
-                "hypotheses and corrections must be at least 1. "
-                f"Got {self.hypotheses} and {self.corrections}"
+                "hypotheses, corrections and attempts must be at least 1. "
+                f"Got {self.hypotheses}, {self.corrections} and {self.attempts}"
             )
-        values = (self.horizon, self.near, self.tolerance, self.turn_tolerance)
+        values = (self.horizon, self.near, self.tolerance, self.turn_tolerance, self.accepted)
         if not all(math.isfinite(value) and value > 0.0 for value in values):
             raise ConfigurationError(f"horizon, near and tolerances must be positive. Got {values}")
 
@@ -64,7 +71,8 @@ class ImageGoalPlanner:
     The goal's pose is looked up in a gallery of imagined views, then found by a search that
     imagines views about the best. The robot drives there over the free floor, a horizon at a time.
     Near the goal it searches again, because what its camera saw on the way is remembered by then,
-    and stops once a search agrees with where it stands.
+    and stops once a search agrees with where it stands. If what the camera really sees there is not
+    like the goal, the place was another that looks alike from memory, and the next one is tried.
 
     Args:
         imaginer: predicts views; asked again and again, so it should know what the robot saw last.
@@ -101,6 +109,7 @@ class ImageGoalPlanner:
         self._rng = np.random.default_rng(seed)
         self._goal: NDArray[np.float32] | None = None
         self._corrections = 0
+        self._given_up: list[NDArray[np.float64]] = []
         self.estimate: NDArray[np.float64] | None = None
         self.searches: list[SearchResult] = []
 
@@ -111,23 +120,49 @@ class ImageGoalPlanner:
         """Begin with a new goal."""
         self._goal = self._encode(image[None])[0]
         self._corrections = 0
+        self._given_up = []
         self.estimate = None
         self.searches = []
 
     def plan(
         self,
         pose: NDArray[np.float64],  # (3,) x, y, heading of the base
+        image: NDArray[np.uint8] | None = None,  # (H, W, 3) what the camera sees there
     ) -> Leg | None:
         """What to drive next from a pose; None: the robot stands where the image was taken.
+
+        Without ``image`` the place is believed as it was imagined.
 
         Raises:
             ConfigurationError: there is no goal.
         """
         if self._goal is None:
             raise ConfigurationError("expected a goal image before the first plan. Got none")
+        leg = self._next(pose)
+        if leg is None and image is not None and self._to_be_given_up(image):
+            assert self.estimate is not None
+            self._given_up.append(self.estimate)
+            self.estimate, self._corrections = None, 0
+            return self._next(pose)
+        return leg
+
+    def _to_be_given_up(self, image: NDArray[np.uint8]) -> bool:
+        """Whether a real view is not like the goal, and there is another place to try."""
+        assert self._goal is not None
+        latents = self._encode(image[None])
+        known = np.ones((1, *latents.shape[2:]), dtype=np.bool_)
+        cost = LatentGoal(self._goal, self._cost).costs(latents, known)[0]
+        return bool(cost > self.config.accepted) and (
+            len(self._given_up) + 1 < self.config.attempts
+        )
+
+    def _next(self, pose: NDArray[np.float64]) -> Leg | None:
+        """The next leg; None: the searches agree with where the robot stands."""
+        assert self._goal is not None
         if self.estimate is None:
-            ranked = self._gallery.rank(self._goal, self.config.hypotheses)
-            self.estimate = self._search(ranked, self.config.first)
+            ranked = self._gallery.rank(self._goal, 4 * self.config.hypotheses)
+            fresh = [one for one in ranked if self._is_fresh(one)] or ranked
+            self.estimate = self._search(fresh[: self.config.hypotheses], self.config.first)
         at = self._standing_place(pose)
         if float(np.hypot(*(at - pose[:2]))) <= self.config.near:
             if self._corrections >= self.config.corrections:
@@ -149,6 +184,14 @@ class ImageGoalPlanner:
             rest = leg.length - 0.5 * self.config.near
             return leg if self._corrections else leg.shortened(max(rest, 0.05))
         return leg.shortened(self.config.horizon)
+
+    def _is_fresh(self, hypothesis: Hypothesis) -> bool:
+        """Whether a hypothesis is away from every place given up."""
+        return all(
+            float(np.hypot(*(hypothesis.pose - place)[:2])) > self.config.near
+            or abs(turn_between(float(place[2]), float(hypothesis.pose[2]))) > _OTHER_VIEW
+            for place in self._given_up
+        )
 
     def _search(
         self, hypotheses: list[Hypothesis], config: SearchConfig
