@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from nav_msgs.msg import Path
@@ -37,6 +38,8 @@ from mirage_ros.nodes.worker import Worker
 
 if TYPE_CHECKING:
     from mirage_ros.world_model import WorldModel
+
+_T = TypeVar("_T")
 
 #: Slots of the worker, most urgent first.
 _KEYFRAME, _GOAL, _ROLLOUT, _CLOUD = "keyframe", "goal", "rollout", "cloud"
@@ -221,6 +224,10 @@ class Session:
         # What is seen from now on is stored after the reset, however near to what was forgotten.
         self._keyframe = None
         return self._worker.submit(self._reset_in_worker)
+
+    def run_command(self, command: Callable[[], _T]) -> Future[_T]:
+        """Run something on the engine's thread; a running rollout begins again after it."""
+        return self._worker.submit(command)
 
     def _create_pose_source(self) -> PoseSource:
         get = self._parameters

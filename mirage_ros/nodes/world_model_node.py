@@ -21,6 +21,7 @@ from mirage_ros.nodes.log_bridge import LogBridge
 from mirage_ros.nodes.memory_services import MemoryServices, memory_path, reason
 from mirage_ros.nodes.parameters import ParameterTable
 from mirage_ros.nodes.running import run_node
+from mirage_ros.nodes.score_service import ScoreService
 from mirage_ros.nodes.session import Session
 from mirage_ros.nodes.status import Setup, diagnostics, memory_status
 from mirage_ros.nodes.transforms import Transforms
@@ -67,6 +68,7 @@ class WorldModelNode(LifecycleNode):
         self._imagine_action = ImagineAction(
             self, lambda: self._session if self._is_active else None
         )
+        self._score_service = ScoreService(self, lambda: self._session if self._is_active else None)
         # Timers run on the machine's clock: a simulation that stands still must not silence status.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._work_timers: list[Timer] = []
