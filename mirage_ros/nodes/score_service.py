@@ -92,13 +92,13 @@ def frame_costs(
 
     encode, views = dct_encoder(), [view for path in rollout.views for view in path]
     camera = views[0].camera
-    wanted = LatentGoal(encode(_covering(goal, camera.width, camera.height)[None])[0], dct_cost())
+    wanted = LatentGoal(encode(covering(goal, camera.width, camera.height)[None])[0], dct_cost())
     costs = wanted.costs(*encoded([_planned(view) for view in views], encode))
     ends = np.cumsum([len(path) for path in rollout.views])
     return np.split(costs, ends[:-1])
 
 
-def _covering(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def covering(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """The image as camera images are fitted: resized to cover a size, cropped about its centre."""
     rows, columns = image.shape[:2]
     scale = max(width / columns, height / rows)
