@@ -99,9 +99,10 @@ def result(tmp_path: Path) -> Path:
 def test_help_lists_the_commands() -> None:
     done = mirage("--help")
     assert done.returncode == 0
+    # However its lines are broken.
+    text = " ".join(done.stdout.split())
     for name, (_, summary) in cli.COMMANDS.items():
-        assert name in done.stdout
-        assert summary in done.stdout
+        assert f"{name} {summary}" in text
 
 
 def test_the_version_is_told() -> None:

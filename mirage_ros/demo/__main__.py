@@ -21,9 +21,10 @@ from tqdm import tqdm
 from mirage_ros.demo.cloud_file import cloud_arrays, write_ply
 from mirage_ros.demo.processes import NodeDiedError, ProcessGroup, ros_arguments
 from mirage_ros.demo.report import horizon_row, table
-from mirage_ros.demo.video import contact_sheet, outcome_panels, write_picture, write_video
+from mirage_ros.demo.video import contact_sheet, outcome_panels, write_picture
 from mirage_ros.evaluation.cloud_picture import render_cloud
 from mirage_ros.evaluation.outcomes import Outcome
+from mirage_ros.evaluation.video_file import write_video
 from mirage_ros.nodes.demo_recorder import Recorder, recording
 
 #: Predicted views: width and height, frames and time between them.

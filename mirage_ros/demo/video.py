@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -56,24 +54,6 @@ def write_picture(path: Path, image: NDArray[np.uint8]) -> None:
     """
     if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
         raise OSError(f"cannot write {path}")
-
-
-def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], rate_hz: float) -> None:
-    """Write RGB frames of one size as H.264, which any browser plays."""
-    with av.open(str(path), mode="w") as container:
-        stream = None
-        for frame in frames:
-            # The pixel format halves colour in both directions, so sizes must be even.
-            even = frame[: frame.shape[0] // 2 * 2, : frame.shape[1] // 2 * 2]
-            if stream is None:
-                rate = Fraction(rate_hz).limit_denominator(1000)
-                stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
-                stream.height, stream.width = even.shape[:2]
-                stream.pix_fmt = "yuv420p"
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
-            container.mux(stream.encode(picture))
-        if stream is not None:
-            container.mux(stream.encode(None))
 
 
 def _captioned(image: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:

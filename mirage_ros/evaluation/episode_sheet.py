@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from mirage_ros.sources.simulator import Simulator
 
 _TILE = (200, 160)
 _BAR, _GAP = 18, 4
-_CANDIDATES = 4
+_CANDIDATES, _VIDEO_CANDIDATES = 4, 6
 _DARK, _LIGHT = 24, (235, 235, 235)
 _CHOSEN = (80, 220, 120)
 
@@ -45,6 +45,32 @@ def episode_strip(
         tiles.append(np.full_like(tiles[0], _DARK))
     gap = np.full((tiles[0].shape[0], _GAP, 3), _DARK, dtype=np.uint8)
     return np.hstack([part for tile in tiles for part in (tile, gap)][:-1])
+
+
+def episode_frames(
+    outcome: Outcome, task: Task, simulator: Simulator, every: int
+) -> Iterator[NDArray[np.uint8]]:  # (H, W, 3)
+    """An episode as pictures of a video, one for ``every`` poses of its trace.
+
+    Above, the goal, what the camera sees and the best view imagined so far; below, the candidates
+    of the newest search.
+    """
+    last = len(outcome.trace) - 1
+    for index in [*range(0, last, every), last]:
+        pose = planar_matrices(outcome.trace[index][None])[0] @ simulator.T_base_camera
+        tiles = [_tile(task.image, "goal image"), _tile(simulator.render_from(pose)[0], "camera")]
+        done = sum(at <= index for at in outcome.searched_at)
+        if done:
+            search = outcome.searches[done - 1]
+            best = search.best
+            tiles.append(_tile(best.view.image, f"chosen, cost {best.cost:.2f}", framed=True))
+            tiles += [
+                _tile(one.view.image, f"imagined, cost {one.cost:.2f}")
+                for one in search.tried[:_VIDEO_CANDIDATES]
+            ]
+        while len(tiles) < 3 + _VIDEO_CANDIDATES:
+            tiles.append(np.full_like(tiles[0], _DARK))
+        yield np.vstack([np.hstack(tiles[start : start + 3]) for start in range(0, len(tiles), 3)])
 
 
 def contact_sheet(strips: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

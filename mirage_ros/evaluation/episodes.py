@@ -44,6 +44,7 @@ class Outcome:
         views: imagined altogether.
         trace: (N, 3) poses.
         searches: what was imagined.
+        searched_at: index into ``trace`` at each of them.
     """
 
     apartment: int
@@ -61,6 +62,7 @@ class Outcome:
     views: int
     trace: NDArray[np.float64]
     searches: tuple[SearchResult, ...]
+    searched_at: tuple[int, ...] = ()
 
     @property
     def success(self) -> bool:
@@ -85,12 +87,14 @@ def run_episode(
     """
     method, robot = method_of(method_name, apartment, task, seed)
     said, thought = False, 0.0
+    searched_at: list[int] = []
     for _ in range(_MOST_LEGS):
         if robot.stopped:
             break
         begin = time.perf_counter()
         leg = method.next_leg(robot)
         thought += time.perf_counter() - begin
+        searched_at += [len(robot.trace) - 1] * (len(method.searches) - len(searched_at))
         if leg is None:
             said = True
             break
@@ -111,6 +115,7 @@ def run_episode(
         views=sum(search.views for search in method.searches),
         trace=np.array(robot.trace),
         searches=tuple(method.searches),
+        searched_at=tuple(searched_at),
     )
 
 

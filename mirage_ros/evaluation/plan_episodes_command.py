@@ -65,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for plan_episodes.json, report.html and pictures (default %(default)s)",
     )
     parser.add_argument(
+        "--video", action="store_true", help="also a video of some episodes of every apartment"
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="one small apartment, to see that it works"
     )
 
@@ -167,6 +170,7 @@ def _questions(options: argparse.Namespace) -> Questions:
         sizes=sizes,
         seed=options.seed,
         strips=4,
+        videos=options.out if options.video else None,
     )
 
 
@@ -177,5 +181,5 @@ def _command(options: argparse.Namespace) -> str:
         value = getattr(options, name)
         words += [] if value is None else [f"--{name}", str(value)]
     words += ["--seed", str(options.seed)] if options.seed else []
-    words += ["--quick"] if options.quick else []
+    words += [f"--{name}" for name in ("video", "quick") if getattr(options, name)]
     return shlex.join([*words, "--out", str(options.out)])

@@ -7,15 +7,20 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mirage_ros.evaluation.episode_apartment import Apartment, EpisodeSizes
+from mirage_ros.evaluation.episode_apartment import Apartment, EpisodeSizes, Task
 from mirage_ros.evaluation.episode_methods import IMAGINATION
-from mirage_ros.evaluation.episode_sheet import episode_strip
+from mirage_ros.evaluation.episode_sheet import episode_frames, episode_strip
 from mirage_ros.evaluation.episodes import Outcome, run_episode
 from mirage_ros.evaluation.exploration import EXPLORERS, ExploredArea, explore
+from mirage_ros.evaluation.video_file import write_video
+
+#: Poses of a trace, 50 ms apart, for a picture of a video, and pictures a second: twice real time.
+_VIDEO_EVERY, _VIDEO_RATE = 4, 10.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Questions:
         sizes: of views, tours and galleries.
         seed: of tasks and of all that methods draw.
         strips: episodes of every apartment that are shown.
+        videos: folder for a video of those of every apartment; None = none.
     """
 
     seeds: tuple[int, ...]
@@ -41,6 +47,7 @@ class Questions:
     sizes: EpisodeSizes
     seed: int
     strips: int
+    videos: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,8 @@ def _measure(questions: Questions, seed: int, count: int, bars: bool) -> Apartme
     from tqdm import tqdm
 
     def progress(items: Iterable[int], what: str) -> Iterable[int]:
-        shown: Iterable[int] = tqdm(items, desc=f"{what:32}", leave=False, disable=not bars)
-        return shown
+        bar: Iterable[int] = tqdm(items, desc=f"{what:32}", leave=False, disable=not bars)
+        return bar
 
     begin = time.perf_counter()
     apartment = Apartment(seed, questions.sizes, progress)
@@ -116,6 +123,7 @@ def _measure(questions: Questions, seed: int, count: int, bars: bool) -> Apartme
         tasks = apartment.tasks(count, questions.seed)
         outcomes: list[Outcome] = []
         strips: list[NDArray[np.uint8]] = []
+        shown: list[tuple[Outcome, Task]] = []
         for method in questions.methods:
             for number in progress(range(count), f"apartment {seed}: {method}"):
                 task = tasks[number]
@@ -124,7 +132,15 @@ def _measure(questions: Questions, seed: int, count: int, bars: bool) -> Apartme
                 )
                 if method == IMAGINATION and len(strips) < questions.strips:
                     strips.append(episode_strip(outcome, task, apartment.simulator))
+                    shown.append((outcome, task))
                 outcomes.append(replace(outcome, searches=()))
+        if questions.videos is not None and shown:
+            frames = (
+                frame
+                for outcome, task in shown
+                for frame in episode_frames(outcome, task, apartment.simulator, _VIDEO_EVERY)
+            )
+            write_video(questions.videos / f"episodes_{seed}.mp4", frames, _VIDEO_RATE)
         explored = _explore(questions, apartment)
         spent = time.perf_counter() - begin
         return ApartmentFindings(

@@ -16,9 +16,9 @@ from mirage_ros.demo.video import (  # noqa: E402
     outcome_panels,
     tinted,
     write_picture,
-    write_video,
 )
 from mirage_ros.evaluation.outcomes import Outcome, Prediction  # noqa: E402
+from mirage_ros.evaluation.video_file import write_video  # noqa: E402
 from mirage_ros.nodes.point_cloud import TOKEN_DTYPE, pack_rgb  # noqa: E402
 
 

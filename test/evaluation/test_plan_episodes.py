@@ -58,8 +58,9 @@ def test_success_needs_place_heading_word_and_no_collision() -> None:
 
 def test_quick_episodes_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("mujoco")
+    av = pytest.importorskip("av")
     out = tmp_path / "out"
-    arguments = ["plan-episodes", "--quick", "--apartments", "3", "--workers", "1"]
+    arguments = ["plan-episodes", "--quick", "--apartments", "3", "--video"]
     methods = ["--methods", "imagination,best keyframe,random"]
     assert cli.main([*arguments, *methods, "--out", str(out)]) == 0
     result = read_result(out / "plan_episodes.json")
@@ -73,6 +74,8 @@ def test_quick_episodes_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture
     assert all(row[2] > 5.0 for row in areas)
     assert (out / "episodes.png").stat().st_size > 10_000
     assert "Planning with imagined views" in (out / "report.html").read_text()
+    with av.open(str(out / "episodes_3.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) > 20
     assert "imagination" in capsys.readouterr().out
     assert json.loads((out / "plan_episodes.json").read_text())["inputs"]["episodes"] == 1
 
