@@ -19,6 +19,9 @@ from mirage_ros.planning.views import Imaginer, PlannedView
 #: A distribution never gets narrower than this: metres, metres, radians.
 _LEAST_SPREAD = (0.015, 0.015, math.radians(0.3))
 
+#: Poses of a round whose views are kept for displays, one for every hypothesis at least.
+_KEPT = 6
+
 #: Elites lie inside the distribution that they were drawn from, so theirs is made wider again.
 _WIDER = 1.3
 
@@ -80,7 +83,7 @@ class SearchResult:
         pose: (3,) the estimate: the mean of the best poses, weighted by rank.
         spread: (3,) their standard deviations.
         best: the pose of least cost.
-        tried: the best pose about every hypothesis in the first round, the best first.
+        tried: the best poses about every hypothesis in the first round, the best first.
         views: how many were imagined.
     """
 
@@ -153,8 +156,10 @@ def search(
             costs = goal.costs(*encoded(views, encode))
             cloud.learn(poses, costs)
             count += len(poses)
-            best = int(np.argmin(costs))
-            tried.append(Imagined(poses[best], float(costs[best]), views[best]))
+            tried += [
+                Imagined(poses[one], float(costs[one]), views[one])
+                for one in np.argsort(costs, kind="stable")[: max(1, _KEPT // len(clouds))]
+            ]
         rounds.append(sorted(tried, key=lambda one: one.cost))
         clouds = sorted(clouds, key=lambda cloud: float(cloud.costs.min()))[:keep]
     best_of_all = min((one for tried in rounds for one in tried), key=lambda one: one.cost)

@@ -61,7 +61,8 @@ def test_the_search_finds_the_pose() -> None:
     assert radians < math.radians(3.0)
     assert imaginer.calls == 6
     assert result.views == 24 * (2 + 2 + 1 + 1 + 1 + 1)
-    assert len(result.tried) == 2
+    assert len(result.tried) == 6
+    assert [one.cost for one in result.tried] == sorted(one.cost for one in result.tried)
     again = search(goal, start, imaginer, encode, T_BASE_CAMERA, config, np.random.default_rng(0))
     assert (again.pose == result.pose).all()
 
