@@ -102,7 +102,7 @@ class FloorMap:
     def reachable(self, x: float, y: float) -> NDArray[np.bool_]:  # (rows, columns)
         """The cells that the robot's middle can get to from a place, or from the nearest free one.
 
-        None where nothing is free.
+        No cell is where nothing is free.
         """
         passable = self.clearance >= self.radius
         cell = self._nearest_cell(passable, x, y)
