@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint bench clean
+.PHONY: help install demo demo-planning test lint bench clean
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -32,7 +32,7 @@ SOURCES := CMakeLists.txt package.xml pyproject.toml setup.py \
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo "The first run installs everything into .venv; later ones start at once."
 	@echo "PYTHON=... picks the interpreter (3.10 to 3.12)."
 
@@ -41,6 +41,9 @@ install: $(VENV)/.installed ## the package with its interfaces, and ROS 2, into 
 demo: $(VENV)/.installed ## world model on a simulated robot, or on a recording: SEQUENCE=DIR; results in demo_out/
 	cd "$(VENV)" && $(BIN)/python -m mirage_ros.demo --out "$(CURDIR)/demo_out" \
 		$(if $(SEQUENCE),--sequence "$(abspath $(SEQUENCE))") $(ARGS)
+
+demo-planning: $(VENV)/.installed ## a planner that imagines, beside others that do not; table, page and video in planning_out/
+	cd "$(VENV)" && $(BIN)/mirage plan-episodes --episodes 10 --video --out "$(CURDIR)/planning_out" $(ARGS)
 
 test: $(VENV)/.installed $(VENV)/.development ## all tests, on the installed package; ARGS="-k name" picks some
 	$(BIN)/pytest $(ARGS)
@@ -56,7 +59,7 @@ bench: $(VENV)/.installed ## quality of predicted views: SEQUENCE=DIR or SEQUENC
 		--out "$(CURDIR)/bench_out" $(ARGS)
 
 clean: ## remove .venv and everything built or written
-	rm -rf .venv build dist install log demo_out bench_out *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist install log demo_out bench_out planning_out *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.created:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c $(SUPPORTED) 2>/dev/null || { \

@@ -289,3 +289,19 @@ def test_the_robot_remembers_while_a_goal_is_followed(planner: Callable[..., Cli
     c.w.send_stored(0.5)
     status, _ = c.wait(handle)
     assert status == GoalStatus.STATUS_SUCCEEDED
+
+
+def test_twenty_clients_in_a_row_are_all_answered(planner: Callable[..., Client]) -> None:
+    c = planner()
+    names = set()
+    for number in range(20):
+        client = ActionClient(c.w.robot, ImaginePaths, "world_model/imagine")
+        assert c.w.spin_until(client.server_is_ready)
+        c.client = client
+        status, result = c.ask(paths=[path(0.0, 0.5)], frame_count=1 + number % 3)
+        assert (status, result.error_code) == (GoalStatus.STATUS_SUCCEEDED, 0)
+        names.add(result.rollout_id)
+        client.destroy()
+    assert len(names) == 20
+    goals = c.w.node._session.goals
+    assert len(goals.last.views[0]) == 2, "only the last one's pictures are kept"
