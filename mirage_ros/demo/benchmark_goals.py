@@ -1,7 +1,7 @@
 """How fast ``~/imagine`` answers: ``python -m mirage_ros.demo.benchmark_goals``.
 
-A world model node and a client, each with an executor of its own, over DDS in this process; the
-camera is a simulated apartment's. Prints a table, and writes JSON with --out.
+A world model node in a process of its own and a client in this one, over DDS; the camera is a
+simulated apartment's. Prints a table, and writes JSON with --out.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import argparse
 import contextlib
 import json
 import resource
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -24,7 +27,6 @@ from numpy.typing import NDArray
 from rclpy.action.client import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from mirage_ros.action import ImaginePaths
@@ -32,7 +34,6 @@ from mirage_ros.geometry.paths import extrapolate_twist
 from mirage_ros.msg import MemoryStatus, PredictedFrame
 from mirage_ros.nodes.pose_conversion import pose_from_matrix
 from mirage_ros.nodes.source_publisher import SourcePublisher
-from mirage_ros.nodes.world_model_node import WorldModelNode
 from mirage_ros.sources.simulator.closed_tour import closed_loop_tour
 
 _SIZE = (320, 256)
@@ -110,28 +111,44 @@ def _spin(node: Node) -> threading.Thread:
     return thread
 
 
-def _resident_mib() -> float:
-    pages = int(FilePath("/proc/self/statm").read_text().split()[1])
+def _resident_mib(process: int) -> float:
+    pages = int(FilePath(f"/proc/{process}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
+
+
+@contextlib.contextmanager
+def _world_model(threads: int) -> Iterator[int]:
+    """The node as a process of its own, as on a robot; its number."""
+    parameters = {
+        "autostart": True,
+        "pose_of": "camera",
+        "rollout_rate": 0.0,
+        "max_frame_age": 600.0,
+        "num_threads": threads,
+    }
+    command = [sys.executable, "-m", "mirage_ros.nodes.world_model_node", "--ros-args"]
+    for name, value in parameters.items():
+        command += ["-p", f"{name}:={str(value).lower()}"]
+    with subprocess.Popen(command) as process:
+        try:
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGINT)
 
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Seconds and MiB by name."""
+    with _world_model(options.threads) as process:
+        return _measured(options, process)
+
+
+def _measured(options: argparse.Namespace, process: int) -> dict[str, float]:
     tour = closed_loop_tour(options.seed, 60, width=_SIZE[0], height=_SIZE[1])
     with tour.frames as source:
         frames = [source[number] for number in range(60)]
-    node = WorldModelNode(
-        parameter_overrides=[
-            Parameter("autostart", value=True),
-            Parameter("pose_of", value="camera"),
-            Parameter("rollout_rate", value=0.0),
-            Parameter("max_frame_age", value=600.0),
-            Parameter("num_threads", value=options.threads),
-        ]
-    )
     client, robot = Client(), Node("robot")
     publisher = SourcePublisher(robot, depth_encoding="32FC1", compressed=False)
-    threads = [_spin(each) for each in (node, client, robot)]
+    threads = [_spin(each) for each in (client, robot)]
     _wait_for(lambda: client.action.server_is_ready(), "the action")
     _wait_for(lambda: publisher.image_subscribers > 0, "the world model's subscriptions")
     still = np.zeros(3)
@@ -146,7 +163,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
     expected = options.candidates * options.frames
     for _ in range(3):
         client.ask(paths)
-    before, times, first, whole = _resident_mib(), [], [], []
+    before, times, first, whole = _resident_mib(process), [], [], []
     for _ in range(options.goals):
         received, start = client.received, time.perf_counter()
         result, seconds = client.ask(paths)
@@ -156,7 +173,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
         first.append(result.first_frame_time.sec + result.first_frame_time.nanosec * 1e-9)
         _wait_for(lambda: client.received - received >= expected, "all frames")  # noqa: B023
         whole.append(time.perf_counter() - start)
-    after = _resident_mib()
+    after = _resident_mib(process)
     cancels = [client.ask(paths, 0.02)[1] for _ in range(20)]
     # Before the interpreter ends under them.
     rclpy.shutdown()
