@@ -45,6 +45,7 @@ class Client(Node):
     def __init__(self) -> None:
         super().__init__("goal_client")
         self.received = self.tokens = 0
+        self.stages: dict[str, float] = {}
         self.create_subscription(
             PredictedFrame, "world_model/predictions", self._on_frame, QoSProfile(depth=200)
         )
@@ -58,6 +59,7 @@ class Client(Node):
 
     def _on_status(self, status: MemoryStatus) -> None:
         self.tokens = int(status.token_count)
+        self.stages = {timing.stage: float(timing.p50) for timing in status.timings}
 
     def ask(self, paths: list[Path], cancel_after_s: float | None = None) -> Any:
         """Result and seconds to it; with a cancel, seconds from that to the end."""
@@ -188,6 +190,8 @@ def _measured(options: argparse.Namespace, process: int) -> dict[str, float]:
     ):
         p50, p95 = np.percentile(values, [50, 95])
         figures |= {f"{name}, p50 s": float(p50), f"{name}, p95 s": float(p95)}
+    for name in ("readout", "generate", "decode"):
+        figures[f"stage {name}, p50 s"] = client.stages.get(name, 0.0)
     return figures
 
 
@@ -205,7 +209,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=9)
     parser.add_argument("--frames", type=int, default=8, help="along each path")
     parser.add_argument("--goals", type=int, default=50)
-    parser.add_argument("--threads", type=int, default=2, help="of the engine")
+    parser.add_argument("--threads", type=int, default=1, help="of the engine, as the node has it")
     parser.add_argument("--seed", type=int, default=3, help="of the apartment")
     parser.add_argument("--out", type=FilePath, help="JSON file for the figures")
     options = parser.parse_args()

@@ -29,6 +29,7 @@ from mirage_ros.nodes.parameters import ParameterTable, Spec
 from mirage_ros.nodes.pose_conversion import matrix_from_pose, pose_from_matrix, stamp_to_ns
 from mirage_ros.nodes.pose_source import extrinsics_from_parameter
 from mirage_ros.nodes.running import run_node
+from mirage_ros.nodes.score_service import covering
 from mirage_ros.nodes.warner import ThrottledWarner
 
 if TYPE_CHECKING:
@@ -57,6 +58,10 @@ _PERIOD_S = 0.05
 _BRAKING, _TURN_BRAKING = 0.5, 1.5
 _HALF_AREA_M = 12.0
 
+#: Floor about the robot that is taken for free, and what is kept from obstacles beside its radius,
+#: because cells of the map are coarse; metres.
+_ROOM_M, _MARGIN_M = 0.6, 0.09
+
 
 class PlannerNode(Node):
     """Drives to the place of an image that comes on ``goal_image``."""
@@ -75,6 +80,7 @@ class PlannerNode(Node):
         self._policy = KeyframePolicy()
         self._mapped: tuple[int, NDArray[np.float64]] | None = None
         self._info: CameraInfo | None = None
+        self._image: Image | None = None
         self._lock = threading.Lock()
         self._grid: Any = None
         self._goal: NDArray[np.uint8] | None = None
@@ -87,6 +93,7 @@ class PlannerNode(Node):
         self.create_subscription(Odometry, "odom", guard("odom", self._on_odometry), sensor)
         self.create_subscription(CameraInfo, "camera_info", self._on_info, sensor)
         self.create_subscription(Image, "depth", guard("depth", self._on_depth), sensor)
+        self.create_subscription(Image, "image", self._on_image, sensor)
         self.create_subscription(Image, "goal_image", guard("goal_image", self._on_goal), 1)
         self._commands = self.create_publisher(Twist, "cmd_vel", 1)
         self._legs = self.create_publisher(Path, "~/leg", 1)
@@ -109,6 +116,9 @@ class PlannerNode(Node):
 
     def _on_info(self, message: CameraInfo) -> None:
         self._info = message
+
+    def _on_image(self, message: Image) -> None:
+        self._image = message
 
     def _on_goal(self, message: Image) -> None:
         image = rgb_from_image(message)
@@ -194,10 +204,13 @@ class PlannerNode(Node):
         planner = ImageGoalPlanner(
             self._imaginer, encode, cost, floor, self._T_base_camera, gallery
         )
-        planner.set_goal(self._fitted(goal))
+        size = self._view_size()
+        planner.set_goal(covering(goal, *size))
         while not (self._ending or self._wake.is_set()):
             planner.floor = self._floor()
-            leg = planner.plan(self._pose())
+            # What the camera really sees tells a wrong place from the right one.
+            seen = None if self._image is None else covering(rgb_from_image(self._image), *size)
+            leg = planner.plan(self._pose(), seen)
             if leg is None:
                 return "reached"
             self._say("driving")
@@ -211,18 +224,16 @@ class PlannerNode(Node):
         radius, here = self._table["robot_radius"], self._pose()
         with self._lock:
             grid = self._map()
-            # Where it stands there is room for it, whatever the camera sees of its own feet.
-            grid.stand(float(here[0]), float(here[1]), 1.5 * radius)
-            return FloorMap.of(grid, radius)
+            # Where it stands there is room for it; the camera does not see the floor at its feet.
+            grid.stand(float(here[0]), float(here[1]), _ROOM_M)
+            return FloorMap.of(grid, radius + _MARGIN_M)
 
-    def _fitted(self, goal: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The goal as what is imagined: asked for once, to learn the size of views."""
-        from mirage_ros.nodes.score_service import covering
-
+    def _view_size(self) -> tuple[int, int]:
+        """Width and height of what is imagined: asked for once."""
         here = self._poses.newest_pose
         assert here is not None
         camera = self._imaginer.imagine([(here @ self._T_base_camera)[None]])[0][0].camera
-        return covering(goal, camera.width, camera.height)
+        return camera.width, camera.height
 
     def _go(self, leg: Leg) -> None:
         """Drive a leg to its end, or until something else is wanted."""
