@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass
 
@@ -11,56 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.geometry.grid_search import Cell, astar
 from mirage_ros.planning.occupancy import OccupancyGrid
-
-_MOVES = tuple((i, j, math.hypot(i, j)) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j)
-
-Cell = tuple[int, int]
-
-
-def astar(
-    passable: NDArray[np.bool_],  # (rows, columns)
-    price: NDArray[np.float64],  # (rows, columns) >= 1, of a step into a cell, per cell length
-    start: Cell,
-    goal: Cell,
-) -> list[Cell] | None:
-    """The cheapest way over eight neighbours, ends included; None if there is none.
-
-    A diagonal step needs both cells beside it: corners are not cut.
-    """
-    rows, columns = passable.shape
-    if not (passable[start] and passable[goal]):
-        return None
-    open_cells, prices = passable.tolist(), price.tolist()
-    cost = {start: 0.0}
-    parent: dict[Cell, Cell] = {}
-    queue = [(0.0, start)]
-    closed: set[Cell] = set()
-    while queue:
-        _, cell = heapq.heappop(queue)
-        if cell == goal:
-            path = [cell]
-            while path[-1] in parent:
-                path.append(parent[path[-1]])
-            return path[::-1]
-        if cell in closed:
-            continue
-        closed.add(cell)
-        row, column = cell
-        for i, j, length in _MOVES:
-            r, c = row + i, column + j
-            if not (0 <= r < rows and 0 <= c < columns and open_cells[r][c]):
-                continue
-            if i and j and not (open_cells[row][c] and open_cells[r][column]):
-                continue
-            new = cost[cell] + length * prices[r][c]
-            if new < cost.get((r, c), math.inf):
-                cost[r, c] = new
-                parent[r, c] = cell
-                apart = abs(goal[0] - r), abs(goal[1] - c)
-                octile = max(apart) + (math.sqrt(2.0) - 1.0) * min(apart)
-                heapq.heappush(queue, (new + octile, (r, c)))
-    return None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.geometry.grid_search import astar
 from mirage_ros.planning.occupancy import OccupancyConfig, OccupancyGrid
-from mirage_ros.planning.shortest_path import FloorMap, astar
+from mirage_ros.planning.shortest_path import FloorMap
 
 
 def brute_force(passable: np.ndarray, price: np.ndarray, start: tuple[int, int]) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.geometry.grid_search import Cell, astar
 from mirage_ros.sources.simulator.floorplan import FloorPlan, Rectangle
 
 #: Size of a grid cell, metres.
@@ -108,40 +108,11 @@ class FreeSpace:
         points[0], points[-1] = ends
         return self._smoothed(points)
 
-    def _search(
-        self, start: tuple[int, int], goal: tuple[int, int]
-    ) -> list[tuple[int, int]] | None:
+    def _search(self, start: Cell, goal: Cell) -> list[Cell] | None:
         """A* over cells, where tight places cost more than open ones."""
         passable = self.clearance >= PATH_CLEARANCE
         tightness = np.clip((_COMFORT - self.clearance) / _COMFORT, 0.0, 1.0)
-        price = (1.0 + 4.0 * tightness**2).tolist()
-        open_cells = passable.tolist()
-        moves = [(i, j, math.hypot(i, j)) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
-        cost = {start: 0.0}
-        parent: dict[tuple[int, int], tuple[int, int]] = {}
-        queue = [(0.0, start)]
-        closed: set[tuple[int, int]] = set()
-        while queue:
-            _, cell = heapq.heappop(queue)
-            if cell == goal:
-                path = [cell]
-                while path[-1] in parent:
-                    path.append(parent[path[-1]])
-                return path[::-1]
-            if cell in closed:
-                continue
-            closed.add(cell)
-            row, column = cell
-            for i, j, length in moves:
-                r, c = row + i, column + j
-                if not open_cells[r][c]:
-                    continue
-                new = cost[cell] + length * price[r][c]
-                if new < cost.get((r, c), math.inf):
-                    cost[(r, c)] = new
-                    parent[(r, c)] = cell
-                    heapq.heappush(queue, (new + math.hypot(goal[0] - r, goal[1] - c), (r, c)))
-        return None
+        return astar(passable, 1.0 + 4.0 * tightness**2, start, goal, cuts_corners=True)
 
     def smooth_circuit(
         self,

@@ -1,4 +1,4 @@
-"""How fast ``~/imagine`` answers: ``python -m mirage_ros.demo.benchmark_goals``.
+"""How fast ``~/imagine`` answers: ``python -m mirage_ros.nodes.goal_benchmark``.
 
 A world model node in a process of its own and a client in this one, over DDS; the camera is a
 simulated apartment's. Prints a table, and writes JSON with --out.
