@@ -47,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
     """
     import torch
 
+    from mirage_ros.codec.probing import measure_channel_gain
+    from mirage_ros.codec.wan import load_wan_codec
     from mirage_ros.generation.checkpoint import ModelFiles, load_transformer
     from mirage_ros.generation.hub import locate
     from mirage_ros.generation.model_folder import save_model
@@ -72,7 +74,10 @@ def run(options: argparse.Namespace) -> int:
         ),
         dtype=dtype,
     )
-    save_model(options.out, transformer, components=folder, prompts=prompts)
+    print("measuring what the VAE's channels do to a picture; minutes on a CPU")
+    codec = load_wan_codec(folder / "vae", allow_pickle=options.allow_pickle)
+    gain = measure_channel_gain(codec)
+    save_model(options.out, transformer, components=folder, prompts=prompts, channel_gain=gain)
     count = sum(parameter.numel() for parameter in transformer.parameters())
     print(
         f"{options.out}: {count / 1e9:.2f} billion weights, side branch at layers "

@@ -26,6 +26,7 @@ from mirage_ros.generation.memory_estimate import (
     estimate_memory,
 )
 from mirage_ros.generation.model_config import read_json
+from mirage_ros.generation.model_folder import channel_gain_of
 from mirage_ros.generation.prompt import encode_prompt
 from mirage_ros.generation.runtime import RuntimeOptions, prepare
 from mirage_ros.generation.schedule import Schedule
@@ -109,6 +110,7 @@ def build_wan(
         dtype=runtime.torch_dtype,
         tiling=tiling,
         tiny_decoder=tiny_decoder,
+        channel_gain=channel_gain_of(folder),
         allow_pickle=settings.allow_pickle,
     )
     tell(f"loading the transformer from {folder}")

@@ -13,8 +13,12 @@ pytest.importorskip("diffusers")
 from wan_folders import lora_tensors, vace_model, write_lora, write_side_branch, write_wan_folder
 
 from mirage_ros import cli
+from mirage_ros.codec.probing import measure_channel_gain
 from mirage_ros.generation.checkpoint import ModelFiles, load_transformer
+from mirage_ros.generation.model_folder import channel_gain_of
 from mirage_ros.generation.prompt import encode_prompt
+from mirage_ros.wan_backend import build_wan
+from mirage_ros.wan_settings import WanSettings
 
 
 @pytest.fixture
@@ -53,6 +57,14 @@ def test_the_folder_holds_all_that_was_given(
     for text, rows in texts.items():
         assert torch.equal(encode_prompt(out, text), rows)
     assert (out / "vae" / "config.json").is_file()
+    # The node takes it as it is, and what was measured of the VAE.
+    codec, generator = build_wan(
+        WanSettings(str(out), prompt=prompt, dtype="float32", offline=True), "cpu"
+    )
+    assert generator.transformer.has_side_branch
+    gain = channel_gain_of(out)
+    assert codec.channel_gain == gain == measure_channel_gain(codec)
+    assert len(set(gain)) > 1
 
 
 @pytest.mark.parametrize(

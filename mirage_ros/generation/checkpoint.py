@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -269,14 +268,3 @@ def _check_finite(tensor: Tensor, what: str) -> None:
         raise CheckpointError(
             f"{what}: expected finite numbers. Got {count} of {tensor.numel()} that are not"
         )
-
-
-def transformer_config(path: Path) -> dict[str, Any]:
-    """What the config.json of a model says about its transformer; empty without one.
-
-    Raises:
-        UnavailableError: there is no model at ``path``.
-        CheckpointError: it cannot be read.
-    """
-    _, config_path = transformer_weights(path)
-    return {} if config_path is None else read_config(config_path)

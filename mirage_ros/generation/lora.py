@@ -10,7 +10,7 @@ import importlib.util
 import math
 import re
 import warnings
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,20 +165,6 @@ def parse_lora(tensors: Mapping[str, Tensor], source: str) -> Lora:
         if parts.keys() & {"down", "up", "alpha"}:
             pairs[target] = _pair(source, target, parts)
     return Lora(source, pairs, differences)
-
-
-def fuse(tensors: MutableMapping[str, Tensor], lora: Lora, scale: float = 1.0) -> None:
-    """Add a LoRA to a model's tensors, in place: ``W += scale * alpha / rank * up @ down``.
-
-    It is computed in float32 and written back in the tensor's type.
-
-    Raises:
-        CheckpointError: a target does not exist or has another shape; nothing has changed then.
-    """
-    lora.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    for name in lora.pairs.keys() | lora.differences.keys():
-        weight = tensors[name]
-        tensors[name] = lora.add_to(name, weight, scale).to(weight.dtype)
 
 
 def attach(model: Any, loras: Sequence[Lora], scales: Sequence[float]) -> None:

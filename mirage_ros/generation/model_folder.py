@@ -39,6 +39,7 @@ def save_model(
     components: Path | None = None,
     parts: Sequence[str] = ("vae", "scheduler"),
     prompts: Mapping[str, Tensor] | None = None,
+    channel_gain: Sequence[float] | None = None,
     shard_size: str = "5GB",
 ) -> None:
     """Write a model folder, whole or not at all.
@@ -49,6 +50,7 @@ def save_model(
         components: a folder of diffusers' layout that the other parts are copied from.
         parts: which ones.
         prompts: (rows, text_dim) embeddings by prompt, as ``encode_prompt`` gives them.
+        channel_gain: of the VAE's channels, as ``measure_channel_gain`` gives it; None: unknown.
         shard_size: of the transformer's files.
 
     Raises:
@@ -90,7 +92,24 @@ def save_model(
             "holds": holds,
             "side_branch_layers": list(transformer.config.vace_layers),
         }
+        if channel_gain is not None:
+            header["channel_gain"] = list(channel_gain)
         (unfinished / HEADER).write_text(json.dumps(header, indent=1) + "\n")
+
+
+def channel_gain_of(folder: Path) -> tuple[float, ...] | None:
+    """What a folder says of its VAE's channels; None if it says nothing.
+
+    Raises:
+        CheckpointError: what it says are no numbers.
+    """
+    path = folder / HEADER
+    said = read_json(path).get("channel_gain") if path.is_file() else None
+    if said is None:
+        return None
+    if not isinstance(said, list) or not all(isinstance(gain, (int, float)) for gain in said):
+        raise CheckpointError(f"{path}: expected numbers as channel_gain. Got {said!r}")
+    return tuple(float(gain) for gain in said)
 
 
 def check_header(folder: Path) -> None:

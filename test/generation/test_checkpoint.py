@@ -23,7 +23,7 @@ from wan_folders import (
 )
 
 from mirage_ros.errors import ConfigurationError
-from mirage_ros.generation.checkpoint import ModelFiles, load_transformer, transformer_config
+from mirage_ros.generation.checkpoint import ModelFiles, load_transformer
 from mirage_ros.generation.transformer import WanWorldTransformer
 
 RELEASED = Path(__file__).parent / "released_model"
@@ -192,8 +192,3 @@ def test_pickled_files_are_read_only_where_allowed(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"Got a pickled file.*allow_pickle.*save_file"):
         load_transformer(ModelFiles(BASE, str(path)))
     close(released(ModelFiles(BASE, str(path), allow_pickle=True)), IO["out"])
-
-
-def test_the_configuration_can_be_read_alone(tmp_path: Path) -> None:
-    folder = write_wan_folder(tmp_path / "wan", text_encoder=False, text_dim=20)
-    assert transformer_config(folder)["text_dim"] == 20

@@ -12,7 +12,7 @@ from torch import Tensor
 from wan_folders import lora_tensors, original_name, vace_model, write_lora
 
 from mirage_ros.errors import CheckpointError, ConfigurationError, UnavailableError
-from mirage_ros.generation.lora import attach, fuse, parse_lora, read_lora
+from mirage_ros.generation.lora import Lora, attach, parse_lora, read_lora
 
 MODEL = vace_model()
 WEIGHTS = {name: tensor.detach() for name, tensor in MODEL.state_dict().items()}
@@ -28,6 +28,13 @@ def expected(name: str, scale: float, pairs: dict[str, tuple[Tensor, Tensor]] = 
 
 def flat(name: str) -> str:
     return original_name(name).replace(".", "_")
+
+
+def fuse(tensors: dict[str, Tensor], lora: Lora, scale: float = 1.0) -> None:
+    """What loading does to each tensor, for a whole model at once."""
+    lora.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    for name in lora.pairs.keys() | lora.differences.keys():
+        tensors[name] = lora.add_to(name, tensors[name], scale).to(tensors[name].dtype)
 
 
 @pytest.mark.parametrize(
