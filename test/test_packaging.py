@@ -95,3 +95,9 @@ def test_the_command_is_one_program_however_it_is_installed():
         r"install_program\(mirage (\S+) (\S+)", CMAKE.replace("${PROJECT_NAME}", "mirage_ros")
     )
     assert sorted(installed) == [(module, "bin"), (module, "lib/mirage_ros")]
+
+
+def test_the_source_distribution_holds_what_the_build_takes():
+    lines = (ROOT / "MANIFEST.in").read_text().splitlines()
+    for folder in ("action", "cmake", "config", "launch", "mirage_ros", "msg", "srv"):
+        assert f"graft {folder}" in lines, folder
