@@ -70,26 +70,47 @@ def fit_frame(frame: RgbdFrame, width: int, height: int) -> RgbdFrame:
     fitted = fit_camera(frame.camera, width, height)
     if fitted == frame.camera:
         return frame
-    scaled = _covering_camera(frame.camera, width, height)
-    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
-    window = (slice(top, top + height), slice(left, left + width))
-    size = (scaled.width, scaled.height)
-    shrinks = scaled.width < frame.camera.width
-    image = cv2.resize(
-        frame.image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
     depth = frame.depth
     if depth is not None:
+        size = _covering_size(frame.camera.width, frame.camera.height, width, height)
         nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        depth = np.ascontiguousarray(nearest[window], dtype=np.float32)
-    return replace(frame, image=np.ascontiguousarray(image[window]), depth=depth, camera=fitted)
+        depth = np.ascontiguousarray(nearest[_middle(size, width, height)], dtype=np.float32)
+    return replace(frame, image=fit_image(frame.image, width, height), depth=depth, camera=fitted)
+
+
+def fit_image(
+    image: NDArray[np.uint8],  # (H, W, 3)
+    width: int,
+    height: int,
+) -> NDArray[np.uint8]:  # (height, width, 3)
+    """An image as :func:`fit_frame` fits a frame's.
+
+    Raises:
+        CameraError: the size is not positive.
+    """
+    rows, columns = image.shape[:2]
+    if (columns, rows) == (width, height):
+        return image
+    size = _covering_size(columns, rows, width, height)
+    way = cv2.INTER_AREA if size[0] < columns else cv2.INTER_LINEAR
+    resized = np.asarray(cv2.resize(image, size, interpolation=way), dtype=np.uint8)
+    return np.ascontiguousarray(resized[_middle(size, width, height)])
 
 
 def _covering_camera(camera: PinholeCamera, width: int, height: int) -> PinholeCamera:
     """The camera resized by one factor so that it just covers ``width`` x ``height``."""
+    return camera.resized(*_covering_size(camera.width, camera.height, width, height))
+
+
+def _covering_size(own_width: int, own_height: int, width: int, height: int) -> tuple[int, int]:
+    """A size changed by one factor so that it just covers another."""
     if width < 1 or height < 1:
         raise CameraError(f"a size to fit must be positive. Got {width}x{height}")
-    scale = max(width / camera.width, height / camera.height)
-    return camera.resized(
-        max(width, round(camera.width * scale)), max(height, round(camera.height * scale))
-    )
+    scale = max(width / own_width, height / own_height)
+    return max(width, round(own_width * scale)), max(height, round(own_height * scale))
+
+
+def _middle(size: tuple[int, int], width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of the window about the centre of a picture of ``size``."""
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return slice(top, top + height), slice(left, left + width)

@@ -41,7 +41,6 @@ _OVERLAP = 0.25
 def build_wan(
     settings: WanSettings,
     device: torch.device | str,
-    tell: Callable[[str], None] = _LOGGER.info,
     *,
     size: tuple[int, int] = (1280, 704),
 ) -> tuple[WanCodec, DiffusionGenerator]:
@@ -53,7 +52,6 @@ def build_wan(
     Args:
         settings: which weights, and how to run them.
         device: where they run.
-        tell: takes what happens, in sentences for a log.
         size: width and height of what will be generated, for the estimate of memory.
 
     Raises:
@@ -103,7 +101,7 @@ def build_wan(
         guidance=negative_text is not None,
     )
     _announce(estimate, size, torch.device(device))
-    tell(f"loading the VAE from {folder}")
+    _LOGGER.info("loading the VAE from %s", folder)
     codec = load_wan_codec(
         folder / "vae",
         device=device,
@@ -113,7 +111,7 @@ def build_wan(
         channel_gain=channel_gain_of(folder),
         allow_pickle=settings.allow_pickle,
     )
-    tell(f"loading the transformer from {folder}")
+    _LOGGER.info("loading the transformer from %s", folder)
     stays_away = settings.offload != "none"
     transformer = load_transformer(
         files,
@@ -121,7 +119,7 @@ def build_wan(
         device="cpu" if stays_away else device,
     )
     if not transformer.has_side_branch:
-        tell(
+        _LOGGER.info(
             "the model has no side branch: what is remembered reaches its pictures only through "
             "reference frames (set wan.side_branch)"
         )

@@ -18,6 +18,7 @@ from mirage_ros.planning.follow import Leg
 from mirage_ros.planning.image_goal import ImageGoalPlanner
 from mirage_ros.planning.pose_search import SearchResult
 from mirage_ros.planning.scores import LatentGoal
+from mirage_ros.planning.shortest_path import FloorMap
 
 IMAGINATION, ORACLE, LOOKING, KEYFRAME, RANDOM = (
     "imagination",
@@ -181,14 +182,14 @@ class Looking:
                 return self._settle(robot, self._best.pose)
             self._step = (metres / 2.0, radians / 2.0)
             self._tries = self._about(self._best.pose)
-        return self._to(robot, self._tries.pop(0))
+        return _leg_to(self._apartment.floor, robot, self._tries.pop(0))
 
     def _settle(self, robot: EpisodeRobot, pose: NDArray[np.float64]) -> Leg | None:
         """Back to the best pose, and there it is."""
         if self._settling:
             return None
         self._settling = True
-        return self._to(robot, pose)
+        return _leg_to(self._apartment.floor, robot, pose)
 
     def _look(self, robot: EpisodeRobot) -> float:
         latents = self._apartment.encode(robot.frame().image[None])
@@ -205,7 +206,7 @@ class Looking:
         place = self._places.pop(chosen)
         heading = float(robot.pose[2])
         self._turns = [heading + turn * math.pi / 4.0 for turn in range(1, 8)]
-        return self._to(robot, np.array([*place, heading]))
+        return _leg_to(self._apartment.floor, robot, np.array([*place, heading]))
 
     def _about(self, pose: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         assert self._step is not None
@@ -215,13 +216,6 @@ class Looking:
         turn = np.array([0.0, 0.0, radians])
         moves = [turn, -turn, metres * forward, -metres * forward, metres * left, -metres * left]
         return [pose + move for move in moves]
-
-    def _to(self, robot: EpisodeRobot, pose: NDArray[np.float64]) -> Leg:
-        floor = self._apartment.floor
-        here = (float(robot.pose[0]), float(robot.pose[1]))
-        place = floor.nearest_reachable(here, (float(pose[0]), float(pose[1])))
-        corners = None if place is None else floor.path(here, place)
-        return Leg(robot.pose[None, :2] if corners is None else corners, float(pose[2]))
 
 
 class BestKeyframe:
@@ -246,10 +240,7 @@ class BestKeyframe:
         if self._driven:
             return None
         self._driven = True
-        here = (float(robot.pose[0]), float(robot.pose[1]))
-        place = self._floor.nearest_reachable(here, (float(self._pose[0]), float(self._pose[1])))
-        corners = None if place is None else self._floor.path(here, place)
-        return Leg(robot.pose[None, :2] if corners is None else corners, float(self._pose[2]))
+        return _leg_to(self._floor, robot, self._pose)
 
 
 class Wandering:
@@ -279,3 +270,11 @@ class Wandering:
         corners = self._floor.path(here, (float(x), float(y)))
         heading = float(self._rng.uniform(-math.pi, math.pi))
         return Leg(robot.pose[None, :2] if corners is None else corners, heading)
+
+
+def _leg_to(floor: FloorMap, robot: EpisodeRobot, pose: NDArray[np.float64]) -> Leg:
+    """The way to a pose, or to the nearest place to it that can be reached."""
+    here = (float(robot.pose[0]), float(robot.pose[1]))
+    place = floor.nearest_reachable(here, (float(pose[0]), float(pose[1])))
+    corners = None if place is None else floor.path(here, place)
+    return Leg(robot.pose[None, :2] if corners is None else corners, float(pose[2]))

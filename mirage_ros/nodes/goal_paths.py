@@ -66,7 +66,7 @@ class CandidatePath:
 
 
 def candidate_paths(
-    goal: Any,  # ImaginePaths.Goal or ScorePaths.Request
+    goal: Any,  # ImaginePaths.Goal
     state: CameraState,
     settings: PathSettings,
     limits: GoalLimits,
@@ -121,15 +121,13 @@ def candidate_paths(
 
 def _settings(goal: Any, settings: PathSettings) -> PathSettings:
     """The node's settings with what the goal says instead."""
-    period = settings.frame_period
-    if hasattr(goal, "frame_period"):
-        asked = duration_to_ns(goal.frame_period)
-        if asked < 0:
-            raise GoalError(
-                ImaginePaths.Result.INVALID_GOAL,
-                f"frame_period must not be negative. Got {asked / _SECOND_NS} s",
-            )
-        period = asked / _SECOND_NS if asked else period
+    asked = duration_to_ns(goal.frame_period)
+    if asked < 0:
+        raise GoalError(
+            ImaginePaths.Result.INVALID_GOAL,
+            f"frame_period must not be negative. Got {asked / _SECOND_NS} s",
+        )
+    period = asked / _SECOND_NS if asked else settings.frame_period
     # Half a period more, so that rounding does not cost the last frame.
     horizon = (goal.frame_count + 0.5) * period if goal.frame_count else settings.horizon
     return PathSettings(max(horizon, period), period, settings.nominal_speed)

@@ -154,11 +154,11 @@ class Goals:
         """Work on a goal as soon as possible; one before it ends as preempted."""
         with self._lock:
             before, self._newest = self._newest, run
-        if before is not None and not before.answer.done():
-            before.newer.set()
-        superseded = self._worker.offer(
-            self._slot, lambda: self._work(run), preempts=self._preempts
-        )
+            if before is not None:
+                before.newer.set()
+            superseded = self._worker.offer(
+                self._slot, lambda: self._work(run), preempts=self._preempts
+            )
         if superseded and before is not None:
             before.refuse(ImaginePaths.Result.PREEMPTED, "a newer goal came before this one's turn")
 
@@ -210,15 +210,17 @@ class Goals:
 
     def _interrupted(self, run: GoalRun, rollout_id: str) -> None:
         result = ImaginePaths.Result
-        if run.newer.is_set():
-            run.refuse(result.PREEMPTED, "a newer goal came", rollout_id)
-        elif run.cancelled():
-            run.refuse(result.CANCELLED, "cancelled by the client", rollout_id)
-        elif self._worker.is_stopping:
-            run.refuse(result.STOPPED, "the node was deactivated", rollout_id)
-        else:
-            # A service was in the way; the goal stands.
-            self._worker.offer(self._slot, lambda: self._work(run))
+        # Locked, so that a goal that begins again never takes the turn of one that came just now.
+        with self._lock:
+            if run.newer.is_set():
+                run.refuse(result.PREEMPTED, "a newer goal came", rollout_id)
+            elif run.cancelled():
+                run.refuse(result.CANCELLED, "cancelled by the client", rollout_id)
+            elif self._worker.is_stopping:
+                run.refuse(result.STOPPED, "the node was deactivated", rollout_id)
+            else:
+                # A service was in the way; the goal stands.
+                self._worker.offer(self._slot, lambda: self._work(run))
 
     def _imagined(
         self,

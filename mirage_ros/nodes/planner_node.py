@@ -20,6 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from mirage_ros.errors import ConfigurationError, MirageError
+from mirage_ros.frames import fit_image
 from mirage_ros.geometry import PoseBuffer
 from mirage_ros.keyframes import KeyframePolicy
 from mirage_ros.nodes.action_imaginer import ActionImaginer
@@ -29,7 +30,6 @@ from mirage_ros.nodes.parameters import ParameterTable, Spec
 from mirage_ros.nodes.pose_conversion import matrix_from_pose, pose_from_matrix, stamp_to_ns
 from mirage_ros.nodes.pose_source import extrinsics_from_parameter
 from mirage_ros.nodes.running import run_node
-from mirage_ros.nodes.score_service import covering
 from mirage_ros.nodes.warner import ThrottledWarner
 
 if TYPE_CHECKING:
@@ -205,11 +205,11 @@ class PlannerNode(Node):
             self._imaginer, encode, cost, floor, self._T_base_camera, gallery
         )
         size = self._view_size()
-        planner.set_goal(covering(goal, *size))
+        planner.set_goal(fit_image(goal, *size))
         while not (self._ending or self._wake.is_set()):
             planner.floor = self._floor()
             # What the camera really sees tells a wrong place from the right one.
-            seen = None if self._image is None else covering(rgb_from_image(self._image), *size)
+            seen = None if self._image is None else fit_image(rgb_from_image(self._image), *size)
             leg = planner.plan(self._pose(), seen)
             if leg is None:
                 return "reached"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -13,6 +12,7 @@ from rclpy.node import Node
 
 from mirage_ros.action import ImaginePaths
 from mirage_ros.errors import MirageError
+from mirage_ros.frames import fit_image
 from mirage_ros.nodes.awaiting import finished
 from mirage_ros.nodes.goals import GoalRun, Rollout
 from mirage_ros.nodes.image_conversion import rgb_from_image
@@ -92,21 +92,10 @@ def frame_costs(
 
     encode, views = dct_encoder(), [view for path in rollout.views for view in path]
     camera = views[0].camera
-    wanted = LatentGoal(encode(covering(goal, camera.width, camera.height)[None])[0], dct_cost())
+    wanted = LatentGoal(encode(fit_image(goal, camera.width, camera.height)[None])[0], dct_cost())
     costs = wanted.costs(*encoded([_planned(view) for view in views], encode))
     ends = np.cumsum([len(path) for path in rollout.views])
     return np.split(costs, ends[:-1])
-
-
-def covering(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The image as camera images are fitted: resized to cover a size, cropped about its centre."""
-    rows, columns = image.shape[:2]
-    scale = max(width / columns, height / rows)
-    size = (max(width, round(columns * scale)), max(height, round(rows * scale)))
-    way = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
-    resized = np.asarray(cv2.resize(image, size, interpolation=way), dtype=np.uint8)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.ascontiguousarray(resized[top : top + height, left : left + width])
 
 
 def _planned(view: PredictedView) -> Any:
