@@ -23,9 +23,13 @@ class RgbdFrame:
         depth: (H, W) float32 z-depth in metres, 0 or NaN where unknown; None without a sensor.
         camera: intrinsics of ``image`` (and of ``depth``).
         T_world_camera: (4, 4) float64, optical frame to world.
+        confidence: (H, W) float32 in [0, 1], how far the depth of each pixel is believed; None = 1
+            wherever there is depth.
+        dynamic: (H, W) bool, True where something moves and nothing is to be remembered; None =
+            nowhere.
 
     Raises:
-        FrameError: image or depth of another shape or type than stated.
+        FrameError: image, depth, confidence or mask of another shape or type than stated.
         PoseError: ``T_world_camera`` is not rigid.
     """
 
@@ -34,6 +38,8 @@ class RgbdFrame:
     depth: NDArray[np.float32] | None
     camera: PinholeCamera
     T_world_camera: NDArray[np.float64]
+    confidence: NDArray[np.float32] | None = None
+    dynamic: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         expected = (self.camera.height, self.camera.width)
@@ -42,13 +48,17 @@ class RgbdFrame:
                 f"image must be uint8 of shape {(*expected, 3)}. "
                 f"Got {self.image.dtype} of shape {self.image.shape}"
             )
-        if self.depth is not None and (
-            self.depth.shape != expected or self.depth.dtype != np.float32
-        ):
-            raise FrameError(
-                f"depth must be float32 metres of shape {expected}. "
-                f"Got {self.depth.dtype} of shape {self.depth.shape}"
-            )
+        layers = {
+            "depth": (self.depth, np.float32, "float32 metres"),
+            "confidence": (self.confidence, np.float32, "float32"),
+            "dynamic": (self.dynamic, np.bool_, "bool"),
+        }
+        for name, (layer, dtype, what) in layers.items():
+            if layer is not None and (layer.shape != expected or layer.dtype != dtype):
+                raise FrameError(
+                    f"{name} must be {what} of shape {expected}. "
+                    f"Got {layer.dtype} of shape {layer.shape}"
+                )
         validate_pose(self.T_world_camera, "T_world_camera")
 
 
@@ -65,17 +75,34 @@ def fit_frame(frame: RgbdFrame, width: int, height: int) -> RgbdFrame:
     The aspect ratio is kept to within the rounding of the resized image to whole pixels, and the
     intrinsics follow exactly. Colour is averaged over pixels (area) when shrinking and
     interpolated linearly when growing. Depth takes the nearest pixel, because an average across
-    an edge is a surface that does not exist.
+    an edge is a surface that does not exist; its confidence takes the same pixel. A pixel is
+    dynamic if any of those that it covers is.
     """
     fitted = fit_camera(frame.camera, width, height)
     if fitted == frame.camera:
         return frame
-    depth = frame.depth
-    if depth is not None:
-        size = _covering_size(frame.camera.width, frame.camera.height, width, height)
-        nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)
-        depth = np.ascontiguousarray(nearest[_middle(size, width, height)], dtype=np.float32)
-    return replace(frame, image=fit_image(frame.image, width, height), depth=depth, camera=fitted)
+    size = _covering_size(frame.camera.width, frame.camera.height, width, height)
+    middle = _middle(size, width, height)
+
+    def nearest(layer: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+        if layer is None:
+            return None
+        resized = cv2.resize(layer, size, interpolation=cv2.INTER_NEAREST_EXACT)
+        return np.ascontiguousarray(resized[middle], dtype=np.float32)
+
+    dynamic = frame.dynamic
+    if dynamic is not None:
+        # Area when shrinking, linear when growing: zero only where no covered pixel is set.
+        way = cv2.INTER_AREA if size[0] < frame.camera.width else cv2.INTER_LINEAR
+        dynamic = cv2.resize(dynamic.astype(np.float32), size, interpolation=way)[middle] > 0.0
+    return replace(
+        frame,
+        image=fit_image(frame.image, width, height),
+        depth=nearest(frame.depth),
+        camera=fitted,
+        confidence=nearest(frame.confidence),
+        dynamic=dynamic,
+    )
 
 
 def fit_image(

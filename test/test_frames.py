@@ -96,3 +96,37 @@ def test_frames_that_contradict_themselves_are_refused() -> None:
         replace(frame, depth=np.zeros((48, 63), np.float32))
     with pytest.raises(PoseError, match="T_world_camera"):
         replace(frame, T_world_camera=np.zeros((4, 4)))
+
+
+def test_confidence_follows_the_depth_of_its_pixel() -> None:
+    frame = make_frame(641, 479)
+    confidence = np.random.default_rng(0).random((479, 641)).astype(np.float32)
+    marked = replace(frame, depth=confidence + 1.0, confidence=confidence)
+    fitted = fit_frame(marked, 320, 256)
+    np.testing.assert_array_equal(fitted.depth, fitted.confidence + 1.0)
+
+
+@pytest.mark.parametrize("size", ODD_SIZES)
+def test_no_dynamic_pixel_gets_lost(size: tuple[int, int]) -> None:
+    frame = make_frame(*size)
+    column, row = size[0] // 2, size[1] // 2
+    dynamic = np.zeros((size[1], size[0]), dtype=bool)
+    dynamic[row, column] = True
+    fitted = fit_frame(replace(frame, dynamic=dynamic), 320, 256)
+    rays = frame.camera.unproject(frame.camera.pixel_centres(), np.ones((size[1], size[0])))
+    x, y, _ = rays[row, column]
+    at = (
+        int(fitted.camera.fy * y + fitted.camera.cy),
+        int(fitted.camera.fx * x + fitted.camera.cx),
+    )
+    assert fitted.dynamic[at]
+    assert not fitted.dynamic.all() or min(size) < 32
+    assert not fit_frame(replace(frame, dynamic=~dynamic & dynamic), 320, 256).dynamic.any()
+
+
+def test_layers_of_another_size_are_refused() -> None:
+    frame = make_frame(32, 32)
+    with pytest.raises(FrameError, match=r"confidence must be float32 .*Got float32 of shape \(1"):
+        replace(frame, confidence=np.ones((1, 32), np.float32))
+    with pytest.raises(FrameError, match=r"dynamic must be bool .*Got uint8"):
+        replace(frame, dynamic=np.ones((32, 32), np.uint8))
