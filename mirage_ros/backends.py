@@ -75,7 +75,8 @@ def build_world_model(
     from mirage_ros.memory.backprojection import CellDepthConfig
     from mirage_ros.memory.base import SpatialMemory
     from mirage_ros.memory.bounds import BoundsConfig
-    from mirage_ros.memory.latent_memory import LatentMemory, LatentMemoryConfig
+    from mirage_ros.memory.latent_config import LatentMemoryConfig
+    from mirage_ros.memory.latent_memory import LatentMemory
     from mirage_ros.memory.rgb_memory import RgbMemory, RgbMemoryConfig
     from mirage_ros.world_model import WorldModel, WorldModelConfig
 

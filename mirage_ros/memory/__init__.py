@@ -10,7 +10,10 @@ from mirage_ros.memory.base import (
     SpatialMemory,
 )
 from mirage_ros.memory.bounds import BoundsConfig
-from mirage_ros.memory.latent_memory import LatentMemory, LatentMemoryConfig
+from mirage_ros.memory.carving import Carving, CarvingConfig
+from mirage_ros.memory.keyframe_table import Keyframes, SurfacePoints
+from mirage_ros.memory.latent_config import LatentMemoryConfig
+from mirage_ros.memory.latent_memory import LatentMemory
 from mirage_ros.memory.readout_config import ReadoutConfig
 from mirage_ros.memory.rgb_memory import RgbMemory, RgbMemoryConfig
 from mirage_ros.memory.token_store import IMAGINED, OBSERVED
@@ -20,7 +23,10 @@ __all__ = [
     "IMAGINED",
     "OBSERVED",
     "BoundsConfig",
+    "Carving",
+    "CarvingConfig",
     "CellDepthConfig",
+    "Keyframes",
     "LatentMemory",
     "LatentMemoryConfig",
     "MemoryBranch",
@@ -32,5 +38,6 @@ __all__ = [
     "RgbMemory",
     "RgbMemoryConfig",
     "SpatialMemory",
+    "SurfacePoints",
     "TokenCloud",
 ]

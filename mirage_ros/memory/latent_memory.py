@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mirage_ros.codec.base import Codec
-from mirage_ros.errors import ConfigurationError, MemoryFormatError
+from mirage_ros.errors import MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
 from mirage_ros.memory import layers
 from mirage_ros.memory.backprojection import CellDepthConfig
 from mirage_ros.memory.base import MemoryBranch, MemoryCloud, MemoryUpdate, Poses, Readout
-from mirage_ros.memory.bounds import BoundsConfig, Verdict, in_view, judge, surplus
+from mirage_ros.memory.bounds import Verdict, in_view, judge, surplus
+from mirage_ros.memory.carving import Carving, judge_tokens
 from mirage_ros.memory.features import FeatureFormat
+from mirage_ros.memory.keyframe_table import (
+    Keyframes,
+    SurfacePoints,
+    keyframes_of,
+    move_keyframes,
+    surfaces_in_view,
+)
 from mirage_ros.memory.latent_branch import LatentBranch
+from mirage_ros.memory.latent_config import GRID_SHIFTS, LatentMemoryConfig
 from mirage_ros.memory.latent_file import KIND, load_latent, save_latent
 from mirage_ros.memory.layers import Layers
 from mirage_ros.memory.likeness import alike_tokens
 from mirage_ros.memory.readout import Selection
-from mirage_ros.memory.readout_config import ReadoutConfig
 from mirage_ros.memory.token_store import (
     IMAGINED,
     MOST_KEYFRAMES,
@@ -37,47 +45,11 @@ from mirage_ros.memory.token_store import (
 from mirage_ros.memory.tokens import TokenCloud, token_cloud
 from mirage_ros.memory.view_tokens import View, ViewTokens, tokens_of_view, views_of_frame
 
-#: Shifts of the cell grid to the right and down, in half cells, by the number of grids.
-_GRID_SHIFTS = {
-    1: ((0, 0),),
-    2: ((0, 0), (1, 1)),
-    4: ((0, 0), (1, 1), (1, 0), (0, 1)),
-}
 #: The clock of updates has to fit 16 bits: at this time it is set back by half.
 _CLOCK_LIMIT = 32_000
 #: Voxels are looked through when there are more tokens by this factor than after the last time, and
 #: more than this many.
 _GROWTH, _FIRST_LOOK = 1.25, 10_000
-
-
-@dataclass(frozen=True)
-class LatentMemoryConfig:
-    """How a :class:`LatentMemory` stores and reads.
-
-    Attributes:
-        cell_depth: how depth is brought to the latent grid.
-        readout: weights and limits of the readout.
-        bounds: when a view is news, and how much is kept.
-        features: how latents are stored, one of :data:`mirage_ros.memory.features.FORMATS`.
-        grids: cell grids a frame is encoded on: 1, or 2 (another one, half a cell to the right and
-            down), or 4 (also half a cell to the right, and down). More grids find a token closer to
-            a target cell's centre, at up to so many times the tokens and the encoding.
-
-    Raises:
-        ConfigurationError: ``grids`` is none of these.
-    """
-
-    cell_depth: CellDepthConfig = field(default_factory=CellDepthConfig)
-    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
-    bounds: BoundsConfig = field(default_factory=BoundsConfig)
-    features: str = "compact"
-    grids: int = 1
-
-    def __post_init__(self) -> None:
-        if self.grids not in _GRID_SHIFTS:
-            raise ConfigurationError(
-                f"grids must be one of {sorted(_GRID_SHIFTS)}. Got {self.grids}"
-            )
 
 
 class LatentMemory:
@@ -174,11 +146,78 @@ class LatentMemory:
             MemoryFormatError: ``latents`` do not fit codec and frame.
         """
         config, update = self.config, MemoryUpdate()
-        shifts = _GRID_SHIFTS[config.grids]
+        shifts = GRID_SHIFTS[config.grids]
         views = views_of_frame(frame, self.codec, config.cell_depth, shifts, self.device, latents)
         for view in views:
             update += self._observe_view(view)
         return update
+
+    @torch.no_grad()
+    def carve(
+        self,
+        depth: NDArray[np.float32],  # (H, W) z-depth in metres; 0 or NaN = unknown
+        camera: PinholeCamera,  # pixel camera
+        T_world_camera: NDArray[np.float64],  # (4, 4)
+    ) -> Carving:
+        """Doubt observed tokens that a view sees through, and forget those doubted enough.
+
+        Raises:
+            CameraError: the camera's size is not a multiple of the codec's stride.
+            PoseError: the pose is not rigid.
+        """
+        store, config = self._observed, self.config.carving
+        pose = validate_pose(T_world_camera, "T_world_camera")
+        stride = self.codec.spatial_stride
+        through, surface = judge_tokens(
+            store, depth, camera, stride, pose, self.config.readout, config
+        )
+        judged = len(through) + len(surface)
+        if len(through) > config.most_contradicted * judged:
+            share = len(through) / judged
+            return Carving(
+                len(through),
+                len(surface),
+                reason=f"the view sees through {share:.0%} of what is remembered in it (believed "
+                f"up to {config.most_contradicted:.0%}): is its pose or its depth wrong?",
+            )
+        store.trust(surface)
+        gone = through[store.doubt(through) >= config.views]
+        if len(gone):
+            kept = torch.ones(store.count, dtype=torch.bool, device=self.device)
+            kept[gone] = False
+            store.keep(kept.nonzero()[:, 0])
+        return Carving(len(through), len(surface), len(gone))
+
+    def surfaces(
+        self,
+        camera: PinholeCamera,  # pixel camera
+        T_world_camera: NDArray[np.float64],  # (4, 4)
+    ) -> SurfacePoints:
+        """Observed surfaces in and about a view, in the order in which they were stored.
+
+        Raises:
+            CameraError: the camera's size is not a multiple of the codec's stride.
+            PoseError: the pose is not rigid.
+        """
+        pose = validate_pose(T_world_camera, "T_world_camera")
+        grid = camera.latent(self.codec.spatial_stride)
+        return surfaces_in_view(self._observed, grid, pose, self.config.readout)
+
+    @property
+    def keyframes(self) -> Keyframes:
+        """Where the keyframes stand that observed tokens came with."""
+        return keyframes_of(self._observed)
+
+    @torch.no_grad()
+    def move_keyframes(self, moved: Keyframes) -> int:
+        """Let keyframes of these stamps stand where they are said to; how many there were.
+
+        Their tokens go with them.
+
+        Raises:
+            PoseError: a pose is not rigid.
+        """
+        return move_keyframes(self._observed, moved)
 
     @torch.no_grad()
     def read(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -31,7 +31,9 @@ RUN = 64
 #: Cells of the largest grid: their numbers have to fit 16 bits.
 MOST_CELLS = 2**15
 
-_CONFIDENCE_STEPS = 255.0
+#: A byte holds a token's confidence in its upper six bits and its doubts in the lower two.
+_CONFIDENCE_STEPS, _DOUBT_BITS = 63, 2
+MOST_DOUBTS = 2**_DOUBT_BITS - 1
 
 #: Rows of the largest keyframe table, for the same reason.
 MOST_KEYFRAMES = 2**15
@@ -52,7 +54,8 @@ class PackedTokens:
         normal: (N, 3) int8 unit normal times NORMAL_SCALE, world; zero where unknown.
         keyframe: (N,) int16 row of the keyframe table.
         seen: (N,) int16 when the token was last confirmed, on the memory's clock of updates.
-        sureness: (N,) uint8 confidence in 255ths.
+        sureness: (N,) uint8 confidence in 63rds times 4, plus the number of views in a row that saw
+            through the token, up to :data:`MOST_DOUBTS`.
     """
 
     features: Tensor
@@ -69,7 +72,13 @@ class PackedTokens:
     @property
     def confidence(self) -> Tensor:
         """(N,) float32 in [0, 1]."""
-        return self.sureness.float() / _CONFIDENCE_STEPS
+        return (self.sureness >> _DOUBT_BITS).float() / _CONFIDENCE_STEPS
+
+    @property
+    def doubts(self) -> Tensor:
+        """(N,) uint8 views in a row that saw through each token."""
+        doubts: Tensor = self.sureness & MOST_DOUBTS
+        return doubts
 
     @property
     def nbytes(self) -> int:
@@ -87,8 +96,9 @@ FIELDS = tuple(field.name for field in fields(PackedTokens))
 def pack_confidence(
     confidence: Tensor,  # (N,) float32 in [0, 1]
 ) -> Tensor:  # (N,) uint8
-    """Confidence in one byte."""
-    return (confidence.clamp(0.0, 1.0) * _CONFIDENCE_STEPS).round().to(torch.uint8)
+    """Confidence in one byte, without doubts."""
+    steps = (confidence.clamp(0.0, 1.0) * _CONFIDENCE_STEPS).round()
+    return steps.to(torch.uint8) << _DOUBT_BITS
 
 
 @dataclass(frozen=True)
@@ -232,6 +242,50 @@ class TokenStore(TokenArrays):
         """Note that the tokens at ``index`` were confirmed."""
         self._writable("seen")[index] = now
 
+    def doubt(
+        self,
+        index: Tensor,  # (M,) int64, each at most once
+    ) -> Tensor:  # (M,) uint8
+        """Count one more view that saw through the tokens at ``index``; how many it are now."""
+        sureness = self._writable("sureness")
+        doubts: Tensor = ((sureness[index] & MOST_DOUBTS) + 1).clamp(max=MOST_DOUBTS)
+        sureness[index] = (sureness[index] & ~MOST_DOUBTS) | doubts
+        return doubts
+
+    def trust(
+        self,
+        index: Tensor,  # (M,) int64
+    ) -> None:
+        """Forget all doubts about the tokens at ``index``: their surface was seen."""
+        doubted = index[self.tokens.doubts[index] > 0]
+        if len(doubted):
+            sureness = self._writable("sureness")
+            sureness[doubted] = sureness[doubted] & ~MOST_DOUBTS
+
+    def move_keyframes(
+        self,
+        rows: Tensor,  # (M,) int64 of the keyframe table, each at most once
+        T_world_camera: Tensor,  # (M, 4, 4) float64 rigid
+    ) -> None:
+        """Let keyframes stand elsewhere; their tokens go with them."""
+        table = self.keyframes.clone()
+        before = table[rows, :12].reshape(-1, 3, 4)
+        table[rows, :12] = T_world_camera[:, :3].reshape(-1, 12).to(table)
+        turn = torch.eye(3, dtype=torch.float64, device=self._device).repeat(len(table), 1, 1)
+        turn[rows] = T_world_camera[:, :3, :3].to(table) @ before[:, :, :3].transpose(1, 2)
+        self._arrays["keyframes"] = table
+        moved = torch.zeros(len(table), dtype=torch.bool, device=self._device)
+        moved[rows] = True
+        index = moved[self.tokens.keyframe.long()].nonzero()[:, 0]
+        turned = (
+            turn[self.tokens.keyframe[index].long()]
+            @ (self.tokens.normal[index].double()[..., None])
+        )
+        self._writable("normal")[index] = turned[..., 0].round().clamp(-127, 127).to(torch.int8)
+        self._arrays["boxes"] = _empty_box(self._device).repeat(len(self._arrays["boxes"]), 1)
+        self._shared.discard("boxes")
+        self._extend_boxes(torch.arange(self.count, device=self._device))
+
     def set_clock_back(self, shift: int) -> None:
         """Count time from ``shift`` on; what is older than that stays oldest."""
         seen = self._writable("seen")
@@ -301,11 +355,11 @@ class TokenStore(TokenArrays):
         self.count = 0
 
     def assign(self, tokens: PackedTokens, keyframes: Tensor, stamps_ns: Tensor) -> None:
-        """Hold these tokens and this keyframe table instead of what is held."""
+        """Hold these tokens, undoubted, and this keyframe table instead of what is held."""
         self.clear()
         self._arrays["keyframes"] = keyframes.to(self._device)
         self._arrays["stamps_ns"] = stamps_ns.to(self._device)
-        self.append(tokens)
+        self.append(replace(tokens, sureness=tokens.sureness & ~MOST_DOUBTS))
 
     def _empty(self, name: str, size: int) -> Tensor:
         shape, dtype = self._new[name]

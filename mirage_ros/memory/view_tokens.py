@@ -40,7 +40,8 @@ class View:
     Attributes:
         latents: (C, h, w) float32.
         depth: (h, w) float32 z-depth in metres, 0 where nothing is to be stored.
-        share: (h, w) float32 in [0, 1], how much of each cell lies at that depth.
+        share: (h, w) float32 in [0, 1], how much of each cell lies at that depth, times how far the
+            depth is believed.
         contrast: (h, w) float32 variance of each cell's pixels in [0, 1]; 0 where unknown.
         grid: camera of the latent grid, whose pixels are the cells.
         focal: focal length in pixels.
@@ -117,6 +118,8 @@ def views_of_frame(
         )
     image = as_codec_frames(frame.image, device)
     depth_map = torch.from_numpy(frame.depth).to(device)
+    confidence = None if frame.confidence is None else torch.from_numpy(frame.confidence).to(device)
+    dynamic = None if frame.dynamic is None else torch.from_numpy(frame.dynamic).to(device)
     for right, down in shifts:
         # Half a cell is lost at either border, so that every cell lies inside the image.
         left, top = right * stride // 2, down * stride // 2
@@ -129,6 +132,12 @@ def views_of_frame(
         shifted = (right, down) != (0, 0)
         cells = codec.encode(part)[0] if latents is None or shifted else latents
         depth, share = cell_depth(depth_map[window], stride, config)
+        if confidence is not None:
+            share = share * _cell_mean(confidence[window], depth_map[window] > 0.0, stride)
+        if dynamic is not None:
+            # What moves shines through in the whole cell's latents.
+            moves = torch.nn.functional.max_pool2d(dynamic[window][None].float(), stride)[0]
+            depth = torch.where(moves > 0.0, 0.0, depth)
         yield View(
             latents=cells,
             depth=depth,
@@ -149,6 +158,17 @@ def cell_contrast(
     mean = torch.nn.functional.avg_pool2d(image, stride)
     square = torch.nn.functional.avg_pool2d(image.square(), stride)
     return (square - mean.square()).clamp(min=0.0).mean(dim=1)[0]
+
+
+def _cell_mean(
+    values: Tensor,  # (H, W) float32
+    where: Tensor,  # (H, W) bool
+    stride: int,
+) -> Tensor:  # (h, w) float32
+    """Mean over the pixels of each cell that count; 0 where none does."""
+    pool = torch.nn.functional.avg_pool2d
+    total = pool(torch.where(where, values, 0.0)[None], stride)[0]
+    return total / pool(where[None].float(), stride)[0].clamp(min=1e-6)
 
 
 def tokens_of_view(view: View, features: FeatureFormat, exact_depth: bool) -> ViewTokens:

@@ -25,7 +25,8 @@ from mirage_ros.errors import (
     MemoryFormatError,
     UnavailableError,
 )
-from mirage_ros.memory.latent_memory import LatentMemory, LatentMemoryConfig
+from mirage_ros.memory.latent_config import LatentMemoryConfig
+from mirage_ros.memory.latent_memory import LatentMemory
 
 diffusers = pytest.importorskip("diffusers", reason="Wan2.2's VAE needs diffusers")
 

@@ -92,7 +92,7 @@ def test_confidence_is_the_share_of_the_cell_that_was_measured(memory: LatentMem
     frame.depth[:, 8:16] = 0.0
     memory.observe(frame)
     confidence = memory.tokens().confidence.reshape(4, 6)
-    torch.testing.assert_close(confidence[:, 0], torch.full((4,), 0.5), atol=1 / 255, rtol=0)
+    torch.testing.assert_close(confidence[:, 0], torch.full((4,), 0.5), atol=1 / 63, rtol=0)
     assert (confidence[:, 1:] == 1.0).all()
 
 

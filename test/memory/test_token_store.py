@@ -8,7 +8,13 @@ from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import exp_twist
 from mirage_ros.memory.culling_cpu import visible_tokens
 from mirage_ros.memory.readout import ReadoutConfig
-from mirage_ros.memory.token_store import FIELDS, RUN, PackedTokens, TokenStore
+from mirage_ros.memory.token_store import (
+    FIELDS,
+    RUN,
+    PackedTokens,
+    TokenStore,
+    pack_confidence,
+)
 
 GRID = PinholeCamera(20, 16, 17.0, 18.0, 9.0, 8.5)
 FOCAL = 280.0
@@ -29,7 +35,7 @@ def tokens(count: int, row: int = 0, seed: int = 0) -> PackedTokens:
         normal=torch.from_numpy(rng.integers(-127, 127, (count, 3)).astype(np.int8)),
         keyframe=torch.full((count,), row, dtype=torch.int16),
         seen=torch.zeros(count, dtype=torch.int16),
-        sureness=torch.full((count,), 51, dtype=torch.uint8),
+        sureness=pack_confidence(torch.full((count,), 1 / 3)),
     )
 
 
@@ -63,7 +69,7 @@ def test_tokens_are_where_their_keyframe_saw_them() -> None:
         ray = point - seen_by[:3, 3]
         np.testing.assert_allclose(geometry.view[number], ray / np.linalg.norm(ray), atol=1e-6)
         assert float(geometry.footprint[number]) == pytest.approx(depth / FOCAL)
-    assert store.tokens.confidence[0] == pytest.approx(0.2)
+    assert store.tokens.confidence[0] == pytest.approx(1 / 3)
 
 
 def test_bytes_are_counted_with_everything_beside_the_tokens() -> None:
