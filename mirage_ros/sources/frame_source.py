@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.frames import RgbdFrame
+from mirage_ros.geometry.camera import PinholeCamera
 
 _Source = TypeVar("_Source", bound="FrameSource")
 
@@ -22,6 +23,21 @@ class FrameSource(ABC):
     @abstractmethod
     def stamps_ns(self) -> NDArray[np.int64]:
         """(N,) times of exposure, nanoseconds, ascending."""
+
+    @property
+    @abstractmethod
+    def camera(self) -> PinholeCamera:
+        """Intrinsics of every image, corner convention."""
+
+    @property
+    @abstractmethod
+    def frame_numbers(self) -> NDArray[np.int64]:
+        """(N,) the source's own frame numbers, which may have gaps."""
+
+    @property
+    @abstractmethod
+    def poses(self) -> NDArray[np.float64]:
+        """(N, 4, 4) T_world_camera of every frame, optical convention; nothing is decoded."""
 
     @abstractmethod
     def __len__(self) -> int: ...

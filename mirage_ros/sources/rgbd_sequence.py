@@ -24,7 +24,6 @@ class RgbdSequence(FrameSource):
 
     Attributes:
         layout: name of the layout on disk.
-        camera: intrinsics of every image, corner convention.
         left_out: number of frames without a usable pose or depth, which are not counted in ``len``.
     """
 
@@ -43,9 +42,14 @@ class RgbdSequence(FrameSource):
         fx, fy, cx, cy = listing.intrinsics
         try:
             # On disk the centre of the top-left pixel is (0, 0); here it is (0.5, 0.5).
-            self.camera = PinholeCamera(width, height, fx, fy, cx + 0.5, cy + 0.5)
+            self._camera = PinholeCamera(width, height, fx, fy, cx + 0.5, cy + 0.5)
         except CameraError as error:
             raise SequenceError(f"{directory}: expected usable intrinsics. Got {error}") from error
+
+    @property
+    def camera(self) -> PinholeCamera:
+        """Intrinsics of every image, corner convention."""
+        return self._camera
 
     def __len__(self) -> int:
         return len(self._frames)
