@@ -2,14 +2,10 @@
 
 from mirage_ros.sources.simulator.apartment import ApartmentScene, build_apartment
 from mirage_ros.sources.simulator.closed_tour import ClosedTour, closed_loop_tour
+from mirage_ros.sources.simulator.odometry import OdometryDrift, OdometryReading
 from mirage_ros.sources.simulator.rendered import RenderedSequence, robot_tour
 from mirage_ros.sources.simulator.renderer import RgbdRenderer
-from mirage_ros.sources.simulator.robot import (
-    DriveLimits,
-    OdometryDrift,
-    OdometryReading,
-    RobotCamera,
-)
+from mirage_ros.sources.simulator.robot import DriveLimits, RobotCamera
 from mirage_ros.sources.simulator.simulator import Simulator
 from mirage_ros.sources.simulator.tour import DEFAULT_ROOMS, Tour
 

@@ -1,4 +1,4 @@
-"""A differential-drive robot with a camera mast: parameters, limits, odometry and MuJoCo body."""
+"""A differential-drive robot with a camera mast: parameters, limits and MuJoCo body."""
 
 from __future__ import annotations
 
@@ -126,92 +126,6 @@ class RobotCamera:
         )
         pose: NDArray[np.float64] = mount @ T_BODY_OPTICAL
         return pose
-
-
-@dataclass(frozen=True)
-class OdometryDrift:
-    """How wheel odometry departs from the truth; the default does not.
-
-    Attributes:
-        scale_error: standard deviation of each wheel's constant relative error in radius.
-        noise: standard deviation of each wheel's travel after one metre, metres; it grows with the
-            square root of the way.
-
-    Raises:
-        ConfigurationError: a value is negative, or so large that it is a mistake.
-    """
-
-    scale_error: float = 0.0
-    noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0.0 <= value <= 0.5:
-                raise ConfigurationError(
-                    f"odometry drift {name} must be between 0 and 0.5. Got {value}"
-                )
-
-
-@dataclass(frozen=True)
-class OdometryReading:
-    """Where the wheels say that the robot is.
-
-    Attributes:
-        T_odom_base: (4, 4) planar pose.
-        speed: along the robot's x, m/s.
-        turn_rate: about its z, rad/s.
-    """
-
-    T_odom_base: NDArray[np.float64]
-    speed: float
-    turn_rate: float
-
-
-class WheelOdometry:
-    """Integrates wheel angles into a planar pose.
-
-    Args:
-        x: start, metres.
-        y: start, metres.
-        heading: start, radians.
-        drift: errors to add.
-        rng: draws the errors.
-    """
-
-    def __init__(
-        self, x: float, y: float, heading: float, drift: OdometryDrift, rng: np.random.Generator
-    ) -> None:
-        self._x, self._y, self._heading = x, y, heading
-        self._noise = drift.noise
-        self._scale = 1.0 + drift.scale_error * rng.standard_normal(2)
-        self._rng = rng
-        self._angles: NDArray[np.float64] | None = None
-        self._velocity = (0.0, 0.0)
-
-    def update(
-        self,
-        angles: NDArray[np.float64],  # (2,) left and right wheel, radians
-        duration: float,  # since the last update, seconds
-    ) -> None:
-        """Advance by what the wheels turned since the last update."""
-        if self._angles is not None:
-            travel = WHEEL_RADIUS * (angles - self._angles) * self._scale
-            if self._noise > 0.0:
-                travel += self._noise * np.sqrt(np.abs(travel)) * self._rng.standard_normal(2)
-            forward = float(travel[0] + travel[1]) / 2.0
-            turn = float(travel[1] - travel[0]) / TRACK
-            # On an arc, the chord points along the heading at its middle.
-            chord = forward * float(np.sinc(turn / 2.0 / np.pi))
-            self._x += chord * math.cos(self._heading + turn / 2.0)
-            self._y += chord * math.sin(self._heading + turn / 2.0)
-            self._heading += turn
-            self._velocity = forward / duration, turn / duration
-        self._angles = angles.copy()
-
-    @property
-    def reading(self) -> OdometryReading:
-        """The pose and velocity now."""
-        return OdometryReading(planar_pose(self._x, self._y, self._heading), *self._velocity)
 
 
 def planar_pose(x: float, y: float, heading: float) -> NDArray[np.float64]:  # (4, 4)

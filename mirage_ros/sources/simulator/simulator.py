@@ -13,16 +13,18 @@ from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import pose_from_quaternion, validate_pose
 from mirage_ros.sources.simulator.apartment import COLLIDER_GROUP, ApartmentScene
 from mirage_ros.sources.simulator.headless import mujoco
+from mirage_ros.sources.simulator.odometry import (
+    OdometryDrift,
+    OdometryReading,
+    WheelOdometry,
+)
 from mirage_ros.sources.simulator.renderer import RgbdRenderer
 from mirage_ros.sources.simulator.robot import (
     RADIUS,
     TRACK,
     WHEEL_RADIUS,
     DriveLimits,
-    OdometryDrift,
-    OdometryReading,
     RobotCamera,
-    WheelOdometry,
     add_robot,
     heading_of,
 )
