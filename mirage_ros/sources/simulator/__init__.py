@@ -1,7 +1,11 @@
 """A MuJoCo apartment with a differential-drive robot and an RGB-D camera; needs no ROS."""
 
 from mirage_ros.sources.simulator.apartment import ApartmentScene, build_apartment
+from mirage_ros.sources.simulator.chair import MovedChair
 from mirage_ros.sources.simulator.closed_tour import ClosedTour, closed_loop_tour
+from mirage_ros.sources.simulator.door import HingedDoor
+from mirage_ros.sources.simulator.figure import WalkingFigure
+from mirage_ros.sources.simulator.movers import Mover, MovingBody
 from mirage_ros.sources.simulator.odometry import OdometryDrift, OdometryReading
 from mirage_ros.sources.simulator.rendered import RenderedSequence, robot_tour
 from mirage_ros.sources.simulator.renderer import RgbdRenderer
@@ -14,6 +18,10 @@ __all__ = [
     "ApartmentScene",
     "ClosedTour",
     "DriveLimits",
+    "HingedDoor",
+    "MovedChair",
+    "Mover",
+    "MovingBody",
     "OdometryDrift",
     "OdometryReading",
     "RenderedSequence",
@@ -21,6 +29,7 @@ __all__ = [
     "RobotCamera",
     "Simulator",
     "Tour",
+    "WalkingFigure",
     "build_apartment",
     "closed_loop_tour",
     "robot_tour",

@@ -21,8 +21,9 @@ from mirage_ros.sources.simulator.meshes import (
     TriangleMesh,
 )
 
-#: Geom group of what is seen; colliders are in :data:`COLLIDER_GROUP`, which is never drawn.
-VISUAL_GROUP, COLLIDER_GROUP = 0, 3
+#: Geom groups: what is seen and stays, what is seen and moves (drawn unless asked not to), and
+#: colliders, which are never drawn.
+VISUAL_GROUP, MOVER_GROUP, COLLIDER_GROUP = 0, 1, 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ApartmentScene:
         plan: rooms and doors.
         furniture: footprints of the pieces, by kind of room.
         free_space: floor that a robot can use.
+        materials: what things of this apartment are made of, by name; not all of them occur.
     """
 
     seed: int
@@ -42,6 +44,7 @@ class ApartmentScene:
     plan: FloorPlan
     furniture: dict[str, tuple[Rectangle, ...]]
     free_space: FreeSpace
+    materials: dict[str, Material]
 
     @property
     def rooms(self) -> tuple[Room, ...]:
@@ -82,7 +85,7 @@ def build_apartment(seed: int = 0) -> ApartmentScene:
         surfaces.build_door_frame(frame, door, "wood_white")
     spec = _specify(meshes, materials, colliders)
     free_space = FreeSpace.of(plan, [f for room in footprints.values() for f in room])
-    return ApartmentScene(seed, spec, plan, footprints, free_space)
+    return ApartmentScene(seed, spec, plan, footprints, free_space, materials)
 
 
 def _corners(r: Rectangle) -> NDArray[np.float64]:  # (4, 2)
@@ -100,8 +103,8 @@ def _specify(
     spec.visual.headlight.active = 0
     spec.visual.quality.shadowsize = 0
     for name, mesh in sorted(meshes.meshes.items()):
-        _add_material(spec, name, materials[name])
-        _add_mesh(spec, name, mesh)
+        add_material(spec, name, materials[name])
+        add_mesh(spec, spec.worldbody, name, mesh, name, VISUAL_GROUP)
     _add_lights(spec)
     world = spec.worldbody
     world.add_geom(
@@ -122,7 +125,8 @@ def _specify(
     return spec
 
 
-def _add_material(spec: mujoco.MjSpec, name: str, material: Material) -> None:
+def add_material(spec: mujoco.MjSpec, name: str, material: Material) -> None:
+    """Add a material with its texture to a specification."""
     height, width = material.pixels.shape[:2]
     texture = spec.add_texture(
         name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=width, height=height, nchannel=3
@@ -137,7 +141,15 @@ def _add_material(spec: mujoco.MjSpec, name: str, material: Material) -> None:
     added.reflectance = 0.0
 
 
-def _add_mesh(spec: mujoco.MjSpec, name: str, mesh: TriangleMesh) -> None:
+def add_mesh(
+    spec: mujoco.MjSpec,
+    body: mujoco.MjsBody,
+    name: str,
+    mesh: TriangleMesh,
+    material: str,
+    group: int,
+) -> None:
+    """Add a mesh of one material to a body of a specification, to be seen and not to be touched."""
     added = spec.add_mesh(
         name=name,
         uservert=np.concatenate(mesh.vertices).ravel(),
@@ -147,12 +159,12 @@ def _add_mesh(spec: mujoco.MjSpec, name: str, mesh: TriangleMesh) -> None:
     )
     # Walls are open surfaces, which have no volume.
     added.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
-    spec.worldbody.add_geom(
+    body.add_geom(
         name=f"visual_{name}",
         type=mujoco.mjtGeom.mjGEOM_MESH,
         meshname=name,
-        material=name,
-        group=VISUAL_GROUP,
+        material=material,
+        group=group,
         contype=0,
         conaffinity=0,
     )

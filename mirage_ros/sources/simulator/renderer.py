@@ -70,8 +70,8 @@ class RgbdRenderer:
         ):
             self._scene.flags[flag] = 0
         self._option = mujoco.MjvOption()
-        for group in hidden_groups:
-            self._option.geomgroup[group] = 0
+        self._shown = self._option.geomgroup.copy()
+        self._shown[list(hidden_groups)] = 0
         self._view = mujoco.MjvCamera()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
@@ -85,9 +85,17 @@ class RgbdRenderer:
         self,
         data: mujoco.MjData,
         T_world_camera: NDArray[np.float64],  # (4, 4)
+        *,
+        leave_out: int | None = None,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # (H, W, 3), (H, W)
-        """Colour, and z-depth in metres that is 0 where nothing is within range."""
+        """Colour, and z-depth in metres that is 0 where nothing is within range.
+
+        ``leave_out`` names a geom group that is not drawn this time.
+        """
         self._gl.make_current()
+        self._option.geomgroup[:] = self._shown
+        if leave_out is not None:
+            self._option.geomgroup[leave_out] = 0
         mujoco.mjv_updateScene(
             self._model,
             data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,13 @@ from mirage_ros.errors import ConfigurationError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import pose_from_quaternion, validate_pose
-from mirage_ros.sources.simulator.apartment import COLLIDER_GROUP, ApartmentScene
+from mirage_ros.sources.simulator.apartment import (
+    COLLIDER_GROUP,
+    MOVER_GROUP,
+    ApartmentScene,
+)
 from mirage_ros.sources.simulator.headless import mujoco
+from mirage_ros.sources.simulator.movers import Mover, PlacedMovers
 from mirage_ros.sources.simulator.odometry import (
     OdometryDrift,
     OdometryReading,
@@ -46,6 +52,8 @@ class Simulator:
         limits: what the drive can do.
         drift: how the odometry errs.
         seed: of the odometry's errors.
+        movers: people and things that move by the simulated time. They are only seen: the robot
+            drives through them.
 
     Raises:
         ConfigurationError: the robot would start in a wall or in furniture.
@@ -60,6 +68,7 @@ class Simulator:
         limits: DriveLimits | None = None,
         drift: OdometryDrift | None = None,
         seed: int = 0,
+        movers: Sequence[Mover] = (),
     ) -> None:
         self.scene = scene
         self.limits = DriveLimits() if limits is None else limits
@@ -83,9 +92,16 @@ class Simulator:
         spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
         spec.option.impratio = 50.0
         add_robot(spec, x, y, heading, self._mount.mount_height)
+        self._movers = PlacedMovers(spec, movers, scene.materials)
         self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         mujoco.mj_forward(self.model, self.data)
+        # Movers are placed in data of their own: physics never notice that something is drawn.
+        self._view = self.data
+        if len(self._movers):
+            self._view = mujoco.MjData(self.model)
+            mujoco.mj_forward(self.model, self._view)
+        self._view_time: float | None = None
         self._base = self.model.body("base").id
         self._wheels = [self.model.joint(name).qposadr[0] for name in ("left", "right")]
         self._touchy = {self.model.geom(name).id for name in ("body", "mast")}
@@ -178,8 +194,16 @@ class Simulator:
     def render_from(
         self,
         T_world_camera: NDArray[np.float64],  # (4, 4)
+        time_s: float | None = None,
+        *,
+        with_movers: bool = True,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:  # (H, W, 3), (H, W)
         """What the camera would see from another pose of its optical frame.
+
+        Args:
+            T_world_camera: the pose.
+            time_s: simulated time at which movers are shown; None = the present.
+            with_movers: False leaves them out, as if there were none.
 
         Raises:
             PoseError: the pose is not rigid.
@@ -192,7 +216,13 @@ class Simulator:
                 max_range=self._mount.max_range,
                 hidden_groups=(COLLIDER_GROUP,),
             )
-        return self._renderer.render(self.data, pose)
+        if with_movers and len(self._movers):
+            due = self.time if time_s is None else time_s
+            if due != self._view_time:
+                self._movers.place(self.model, self._view, due)
+                self._view_time = due
+        leave_out = None if with_movers else MOVER_GROUP
+        return self._renderer.render(self._view, pose, leave_out=leave_out)
 
     def frame(self) -> RgbdFrame:
         """What the camera sees, with its true pose and simulated time."""
