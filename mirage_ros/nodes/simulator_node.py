@@ -26,18 +26,20 @@ from mirage_ros.nodes.source_publisher import (
     source_parameters,
 )
 from mirage_ros.nodes.warner import ThrottledWarner
+from mirage_ros.sources.depth_errors import DepthErrors
 from mirage_ros.sources.simulator import (
     OdometryDrift,
     RobotCamera,
     Simulator,
     Tour,
     build_apartment,
+    draw_movers,
 )
 from mirage_ros.sources.simulator.simulator import TIMESTEP
 from mirage_ros.sources.simulator.tour import CONTROL_PERIOD
 
 SIMULATOR_PARAMETERS: tuple[Spec, ...] = (
-    Spec("seed", 0, "Which apartment; also seeds the odometry's errors.", 0, 2**31 - 1),
+    Spec("seed", 0, "Which apartment; also seeds errors and movers.", 0, 2**31 - 1),
     Spec("tour", True, "Drive the scripted tour; false: drive by cmd_vel."),
     Spec("tour_speed", 0.5, "Cruising speed of the tour, m/s.", 0.05, 0.8),
     Spec("duration", 0.0, "Simulated seconds after which all publishing ends; 0: never.", 0, 1e6),
@@ -51,6 +53,14 @@ SIMULATOR_PARAMETERS: tuple[Spec, ...] = (
     Spec("odom_rate", 50.0, "Odometry messages a second.", 1.0, 200.0),
     Spec("odometry_scale_error", 0.0, "Std. dev. of a wheel's relative error in size.", 0.0, 0.1),
     Spec("odometry_noise", 0.0, "Std. dev. of a wheel's travel after one metre, m.", 0.0, 0.1),
+    Spec("odometry_distance_error", 0.0, "Share of the way that odometry errs by.", 0.0, 0.5),
+    Spec("odometry_heading_error", 0.0, "Odometry's error in heading, rad per m.", 0.0, 0.5),
+    Spec("depth_noise", 0.0, "Std. dev. of depth at 1 m, m; grows with its square.", 0.0, 0.5),
+    Spec("depth_holes", 0.0, "Share of the pixels without depth.", 0.0, 1.0),
+    Spec("camera_time_offset", 0.0, "How late images are stamped, s.", -0.5, 0.5),
+    Spec("people", 0, "How many people walk about, unseen by the tour.", 0, 20),
+    Spec("moving_chair", False, "A chair changes its place between the tour's visits."),
+    Spec("moving_door", False, "A door swings to and fro."),
     Spec("stamped_cmd_vel", False, "cmd_vel is geometry_msgs/TwistStamped, not Twist."),
     Spec("cmd_vel_timeout", 0.5, "Without a command for this long the robot stops, s.", 0.05, 10.0),
     Spec("clock", False, "Publish /clock with simulated time; otherwise stamps are the present."),
@@ -70,9 +80,10 @@ class SimulatorNode(Node):
     """Steps physics in real time and publishes what the robot senses.
 
     Physics, control, odometry and camera each have their own period; every image goes out after
-    odometry of the very same stamp. ``plan`` is in the ``odom`` frame: where the tour will be as
-    the drifting odometry will see it. The extrinsics that a listener needs are
-    ``Simulator.T_base_camera``.
+    odometry of its exposure, whose stamp it has too unless ``camera_time_offset`` says otherwise.
+    ``plan`` is in the ``odom`` frame: where the tour will be as the drifting odometry will see it.
+    The extrinsics that a listener needs are ``Simulator.T_base_camera``. The tour does not know of
+    people, chair and door: the robot drives through them.
 
     Raises:
         MirageError: parameters cannot be used, or nothing can be rendered on this machine.
@@ -103,8 +114,24 @@ class SimulatorNode(Node):
                 self._table["camera_pitch"],
                 self._table["max_range"],
             ),
-            drift=OdometryDrift(self._table["odometry_scale_error"], self._table["odometry_noise"]),
+            drift=OdometryDrift(
+                self._table["odometry_scale_error"],
+                self._table["odometry_noise"],
+                self._table["odometry_distance_error"],
+                self._table["odometry_heading_error"],
+            ),
             seed=self._table["seed"],
+            movers=draw_movers(
+                scene,
+                self.tour,
+                seed=self._table["seed"],
+                people=self._table["people"],
+                moving_chair=self._table["moving_chair"],
+                moving_door=self._table["moving_door"],
+            ),
+        )
+        self._depth_errors = DepthErrors(
+            noise=self._table["depth_noise"], holes=self._table["depth_holes"]
         )
         self._renderer_owner = self.simulator
         # The first picture uploads all textures: done here, and a machine without GL fails early.
@@ -265,7 +292,13 @@ class SimulatorNode(Node):
     def _publish_camera(self) -> None:
         self._publish_odometry()
         image, depth = self.simulator.render()
-        self._out.publish_frame(self._stamp_ns(), image, depth, self.simulator.camera)
+        rng = np.random.default_rng((self._table["seed"], self._counts["camera"]))
+        self._out.publish_frame(
+            self._stamp_ns(self._table["camera_time_offset"]),
+            image,
+            self._depth_errors.apply(depth, rng),
+            self.simulator.camera,
+        )
         duration = self._table["duration"]
         progress = self.tour.progress if self.tour is not None else 0.0
         if duration > 0.0:

@@ -5,6 +5,7 @@ from mirage_ros.sources.simulator.chair import MovedChair
 from mirage_ros.sources.simulator.closed_tour import ClosedTour, closed_loop_tour
 from mirage_ros.sources.simulator.door import HingedDoor
 from mirage_ros.sources.simulator.figure import WalkingFigure
+from mirage_ros.sources.simulator.household import draw_movers
 from mirage_ros.sources.simulator.movers import Mover, MovingBody
 from mirage_ros.sources.simulator.odometry import OdometryDrift, OdometryReading
 from mirage_ros.sources.simulator.rendered import RenderedSequence, robot_tour
@@ -32,5 +33,6 @@ __all__ = [
     "WalkingFigure",
     "build_apartment",
     "closed_loop_tour",
+    "draw_movers",
     "robot_tour",
 ]

@@ -83,6 +83,20 @@ class FreeSpace:
         x, y = self._centre(cell)[0]
         return float(x), float(y)
 
+    def reachable(
+        self,
+        points: NDArray[np.float64],  # (N, 2) world, metres
+    ) -> NDArray[np.bool_]:  # (N,)
+        """Whether points lie in the largest area whose places paths can join."""
+        passable = (self.clearance >= PATH_CLEARANCE).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(passable, connectivity=4)
+        largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+        cells = self._cell(points)
+        inside = np.logical_and(cells >= 0, cells < labels.shape).all(axis=-1)
+        safe = np.where(inside[:, None], cells, 0)
+        found: NDArray[np.bool_] = inside & (labels[safe[:, 0], safe[:, 1]] == largest)
+        return found
+
     def path(
         self, start: tuple[float, float], goal: tuple[float, float]
     ) -> NDArray[np.float64]:  # (N, 2)

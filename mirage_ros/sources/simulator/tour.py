@@ -92,6 +92,7 @@ class Tour:
             raise ConfigurationError(f"speed must be between 0.05 and 1.5 m/s. Got {speed}")
         self._limits = DriveLimits() if limits is None else limits
         self._speed = min(speed, self._limits.speed)
+        self._rooms = tuple(rooms)
         stops = [scene.free_space.viewpoint(scene.plan.room(room).rectangle) for room in rooms]
         angle = math.radians(look)
         self._legs = []
@@ -115,6 +116,11 @@ class Tour:
     def start(self) -> NDArray[np.float64]:
         """(4, 4) T_world_base at which the tour begins, facing along its path."""
         return self._start.copy()
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """Kinds of rooms that it visits, in order."""
+        return self._rooms
 
     @property
     def path(self) -> NDArray[np.float64]:
