@@ -33,7 +33,7 @@ from mirage_ros.geometry import camera_from_info, pose_from_quaternion
 from mirage_ros.nodes.image_conversion import depth_from_image, rgb_from_image
 from mirage_ros.nodes.pose_conversion import matrix_from_pose, stamp_to_ns
 from mirage_ros.nodes.simulator_node import SimulatorNode
-from mirage_ros.sources.simulator import RobotCamera
+from mirage_ros.sources.simulator import RobotCamera, Tour, draw_movers
 from mirage_ros.sources.simulator.headless import OffscreenContext
 
 pytestmark = [
@@ -182,6 +182,8 @@ def test_odometry_is_the_ground_truth_without_drift_and_departs_with_it(stage):
 
     assert gap() < 0.01
     assert gap(odometry_scale_error=0.1) > 0.01
+    assert gap(odometry_distance_error=0.4) > 0.1
+    assert gap(odometry_heading_error=0.4) > 0.1
 
 
 def test_the_plan_is_where_the_robot_will_be(stage):
@@ -263,6 +265,51 @@ def test_depth_in_millimetres(stage):
     message = made.listener.received["depth"][0]
     assert message.encoding == "16UC1"
     assert 0.3 < np.median(depth_from_image(message)) < 10.0
+
+
+def test_depth_errs_anew_in_every_image(stage):
+    made = stage(tour=False, depth_noise=0.005, depth_holes=0.2)
+    assert made.count("depth", 3)
+    first, second = (depth_from_image(each) for each in made.listener.received["depth"][1:3])
+    for depth in (first, second):
+        assert (depth == 0.0).mean() == pytest.approx(0.2, abs=0.01)
+    both = (first > 0.0) & (second > 0.0)
+    assert 0.5 < both.mean() < 0.79  # other holes each time
+    # The robot stands: what changes is noise, which grows with the square of depth.
+    change = (first - second)[both] / (0.5 * (first + second)[both]) ** 2
+    assert change.std() == pytest.approx(0.005 * np.sqrt(2.0), rel=0.05)
+
+
+def test_images_can_be_stamped_late(stage):
+    made = stage(clock=True, camera_time_offset=0.25, duration=0.8)
+    assert made.spin_until(lambda: made.listener.finished)
+    images, odometry = made.listener.stamps("image"), made.listener.stamps("odom")
+    assert images[0] == 1_250_000_000
+    assert odometry[0] == 1_000_000_000
+    # Every one was exposed when odometry of a quarter of a second before went out.
+    assert {stamp - 250_000_000 for stamp in images} <= set(odometry)
+
+
+def test_people_chair_and_door_are_where_they_are_drawn(stage):
+    made = stage(people=1, moving_chair=True, moving_door=True, seed=2)
+    assert made.count("image", 2)
+    simulator = made.node.simulator
+    figure, chair, _ = draw_movers(
+        simulator.scene,
+        Tour(simulator.scene),
+        seed=2,
+        people=1,
+        moving_chair=True,
+        moving_door=True,
+    )
+    for x, y, _ in (figure.position(20.0), chair.place(20.0)):
+        above = np.eye(4)
+        above[:3, :3] = np.diag([1.0, -1.0, -1.0])  # looks straight down
+        above[:3, 3] = x, y, 2.4
+        _, depth = simulator.render_from(above, 20.0)
+        _, still = simulator.render_from(above, 20.0, with_movers=False)
+        middle = np.s_[30:50, 38:58]
+        assert (still - depth)[middle].max() > 0.3
 
 
 def test_a_bad_parameter_refuses_to_start(ros):
