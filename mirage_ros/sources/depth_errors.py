@@ -110,10 +110,12 @@ class DepthErrors:
             rng.standard_normal(coarse), (width, height), interpolation=cv2.INTER_CUBIC
         )
         count = round(self.holes * int(known.sum()))
-        order = np.argsort(np.where(known, field, np.inf), axis=None, kind="stable")
-        lost = np.zeros(known.size, dtype=np.bool_)
-        lost[order[:count]] = True
-        return lost.reshape(known.shape)
+        lost = np.zeros(known.shape, dtype=np.bool_)
+        if count > 0:
+            rows, columns = np.nonzero(known)
+            lowest = np.argpartition(field[rows, columns], count - 1)[:count]
+            lost[rows[lowest], columns[lowest]] = True
+        return lost
 
 
 def _near_edges(
