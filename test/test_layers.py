@@ -21,6 +21,7 @@ ORDER = (
     ("frames", "keyframes", "shortage", "wan_settings"),
     ("codec",),
     ("memory", "sources", "planning"),
+    ("perception",),
     ("generation",),
     ("rollout",),
     ("rollout_group",),
