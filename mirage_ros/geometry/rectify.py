@@ -130,6 +130,27 @@ class Rectifier:
         )
         return np.where(self.valid, rectified, np.float32(0.0)).astype(np.float32, copy=False)
 
+    def rectify_mask(
+        self,
+        mask: NDArray[np.bool_],  # (H, W)
+    ) -> NDArray[np.bool_]:  # (H, W)
+        """The mask as the pinhole camera sees it: set where any raw pixel about the place is.
+
+        Raises:
+            FrameError: another size than the camera's.
+        """
+        self._check_size(mask, "mask")
+        if self._maps is None:
+            return mask
+        share = cv2.remap(
+            mask.astype(np.float32),
+            self._maps.x,
+            self._maps.y,
+            interpolation=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        return np.asarray(share > 0.0)
+
     def _check_size(self, image: NDArray[np.generic], name: str) -> None:
         expected = (self.camera.height, self.camera.width)
         if image.shape[:2] != expected:

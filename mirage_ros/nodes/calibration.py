@@ -10,6 +10,7 @@ from mirage_ros.errors import FrameError
 from mirage_ros.geometry import PinholeCamera, camera_from_info
 from mirage_ros.geometry.camera_info import calibration_key
 from mirage_ros.geometry.rectify import Rectifier
+from mirage_ros.nodes.image_conversion import mask_from_image
 
 _Key = tuple[object, ...]
 
@@ -25,6 +26,16 @@ def check_size(image: Image, topic: str, camera: PinholeCamera) -> None:
             f"{topic} must have the size that camera_info says, {camera.width}x{camera.height}. "
             f"Got {image.width}x{image.height}"
         )
+
+
+def check_mask(mask: Image, camera: PinholeCamera) -> None:
+    """Check that a mask of what moves can be read and has the size that camera_info says.
+
+    Raises:
+        FrameError: it cannot, or has not.
+    """
+    check_size(mask, "dynamic_mask", camera)
+    mask_from_image(mask)
 
 
 class CalibrationCache:

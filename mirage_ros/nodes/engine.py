@@ -16,6 +16,7 @@ from mirage_ros.nodes.calibration import CalibrationCache
 from mirage_ros.nodes.goal_paths import CandidatePath
 from mirage_ros.nodes.image_conversion import (
     depth_from_image,
+    mask_from_image,
     rgb_from_compressed,
     rgb_from_image,
 )
@@ -164,9 +165,13 @@ class Engine:
                 f"depth must have the image's size {image.shape[1]}x{image.shape[0]}. "
                 f"Got {depth.shape[1]}x{depth.shape[0]}"
             )
+        dynamic = None if paired.mask is None else mask_from_image(paired.mask)
         camera = self._calibration.camera(paired.info)
         rectifier = self._calibration.rectifier(paired.info)
         if rectifier is not None:
             image = rectifier.rectify_image(image)
             depth = None if depth is None else rectifier.rectify_depth(depth)
-        return RgbdFrame(paired.stamp_ns, image, depth, camera, paired.T_world_camera)
+            dynamic = None if dynamic is None else rectifier.rectify_mask(dynamic)
+        return RgbdFrame(
+            paired.stamp_ns, image, depth, camera, paired.T_world_camera, dynamic=dynamic
+        )

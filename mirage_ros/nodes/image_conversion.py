@@ -24,6 +24,7 @@ from mirage_ros.sources.image_messages import (
     COLOUR_ENCODINGS,
     DEPTH_ENCODINGS,
     depth_from_image,
+    mask_from_image,
     rgb_from_compressed,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "DEPTH_ENCODINGS",
     "depth_from_image",
     "image_from_array",
+    "mask_from_image",
     "readable",
     "rgb_from_compressed",
     "rgb_from_image",

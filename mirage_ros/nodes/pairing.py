@@ -1,4 +1,4 @@
-"""Brings together the image, camera_info, depth and pose that belong to one instant."""
+"""Brings together image, camera_info, depth, mask and pose that belong to one instant."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class PairedFrame:
         info: CameraInfo message.
         depth: Image message, None where depth is not used.
         T_world_camera: (4, 4) pose of the camera's optical frame at the stamp.
+        mask: Image message, nonzero where something moves; None where there is none.
     """
 
     stamp_ns: int
@@ -35,6 +36,7 @@ class PairedFrame:
     info: Any
     depth: Any
     T_world_camera: NDArray[np.float64]
+    mask: Any = None
 
 
 @dataclass
@@ -64,6 +66,10 @@ class _Stamped:
         stamp, message = min(self._messages, key=lambda entry: abs(entry[0] - stamp_ns))
         return abs(stamp - stamp_ns), message
 
+    def is_past(self, stamp_ns: int) -> bool:
+        """Whether the newest message is of a later time, so that none will come for this one."""
+        return any(stamp > stamp_ns for stamp, _ in self._messages)
+
 
 class FrameAssembler:
     """Pairs messages around each image's stamp in bounded buffers.
@@ -73,10 +79,13 @@ class FrameAssembler:
     Args:
         lookup_pose: gives the camera's pose at a stamp.
         use_depth: whether a frame needs a depth message.
+        use_mask: whether a frame waits for a mask of what moves. It is a help, not a need: when
+            the image has waited long enough, or a later mask has come, it goes on without.
         slop_s: largest difference between the image's stamp and a partner's, seconds.
         wait_s: how long an image waits for its partners, seconds of ``clock``.
         capacity: images that may wait, and messages kept of each partner topic.
         on_drop: told (topic at fault, reason) of each image given up.
+        on_without: told (topic, reason) of each frame that goes on without a help.
         clock: monotonic seconds.
     """
 
@@ -85,22 +94,27 @@ class FrameAssembler:
         lookup_pose: PoseLookup,
         *,
         use_depth: bool,
+        use_mask: bool,
         slop_s: float,
         wait_s: float,
         capacity: int,
         on_drop: Callable[[str, str], None],
+        on_without: Callable[[str, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lookup_pose = lookup_pose
         self._use_depth = use_depth
+        self._use_mask = use_mask
         self._slop_ns = round(slop_s * 1e9)
         self._wait_s = wait_s
         self._capacity = capacity
         self._on_drop = on_drop
+        self._on_without = on_without
         self._clock = clock
         self._images: deque[_PendingImage] = deque()
         self._infos = _Stamped("camera_info", capacity)
         self._depths = _Stamped("depth", capacity)
+        self._masks = _Stamped("dynamic_mask", capacity)
         self._newest_emitted: int | None = None
 
     def add_image(self, stamp_ns: int, message: Any) -> None:
@@ -118,11 +132,16 @@ class FrameAssembler:
         """A depth image arrived."""
         self._depths.add(stamp_ns, message)
 
+    def add_mask(self, stamp_ns: int, message: Any) -> None:
+        """A mask of what moves arrived."""
+        self._masks.add(stamp_ns, message)
+
     def clear(self) -> None:
         """Forget all that waits (after a jump of time)."""
         self._images.clear()
         self._infos.clear()
         self._depths.clear()
+        self._masks.clear()
         self._newest_emitted = None
 
     def poll(self) -> list[PairedFrame]:
@@ -159,8 +178,16 @@ class FrameAssembler:
         for buffer in (self._infos, self._depths) if self._use_depth else (self._infos,):
             distance, message = buffer.nearest(pending.stamp_ns)
             if distance is None or distance > self._slop_ns:
-                return None, (buffer.topic, self._lack(distance)) if overdue else None
+                reason = f"an image came without it: {self._lack(distance)}"
+                return None, (buffer.topic, reason) if overdue else None
             partners[buffer.topic] = message
+        mask, mask_distance = None, None
+        if self._use_mask:
+            mask_distance, mask = self._masks.nearest(pending.stamp_ns)
+            if mask_distance is None or mask_distance > self._slop_ns:
+                mask = None
+                if not overdue and not self._masks.is_past(pending.stamp_ns + self._slop_ns):
+                    return None, None
         try:
             pose = self._lookup_pose(pending.stamp_ns, pending.message.header.frame_id, overdue)
         except PoseError as error:
@@ -174,13 +201,16 @@ class FrameAssembler:
             partners["camera_info"],
             partners["depth"],
             pose,
+            mask,
         )
+        if self._use_mask and mask is None:
+            self._on_without(self._masks.topic, self._lack(mask_distance))
         return frame, None
 
     def _lack(self, distance_ns: int | None) -> str:
         if distance_ns is None:
-            return "an image came without it: nothing has arrived"
+            return "nothing has arrived"
         return (
-            f"an image came without it: the nearest message is {distance_ns * 1e-9:.3f} s away "
+            f"the nearest message is {distance_ns * 1e-9:.3f} s away "
             f"(slop {self._slop_ns * 1e-9:.3f} s)"
         )

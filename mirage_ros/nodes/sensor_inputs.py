@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
@@ -22,7 +22,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from mirage_ros.errors import CameraError, FrameError
 from mirage_ros.geometry import PinholeCamera
-from mirage_ros.nodes.calibration import CalibrationCache, check_size
+from mirage_ros.nodes.calibration import CalibrationCache, check_mask, check_size
 from mirage_ros.nodes.image_conversion import COLOUR_ENCODINGS, DEPTH_ENCODINGS, readable
 from mirage_ros.nodes.pairing import FrameAssembler, PairedFrame
 from mirage_ros.nodes.pose_conversion import stamp_to_ns
@@ -33,6 +33,9 @@ from mirage_ros.nodes.warner import ThrottledWarner
 
 #: Images whose stamp goes back by more are not merely out of order.
 JUMP_BACK_NS = 1_000_000_000
+
+#: Topics of images that go with the camera's.
+_PARTNERS = ("depth", "dynamic_mask")
 
 _POSE_TOPICS: dict[str, tuple[str, Any]] = {
     "odometry": ("odom", Odometry),
@@ -47,6 +50,7 @@ class InputConfig:
 
     image_transport: str
     use_depth: bool
+    use_dynamic_mask: bool
     sync_slop: float
     sync_wait: float
     sync_buffer: int
@@ -54,7 +58,7 @@ class InputConfig:
 
 
 class SensorInputs:
-    """Subscribes to image, camera_info, depth and pose, and hands on the frames they make.
+    """Subscribes to image, camera_info, depth, mask and pose, and hands on the frames they make.
 
     All methods run on the executor's thread.
 
@@ -96,10 +100,12 @@ class SensorInputs:
         self._assembler = FrameAssembler(
             pose_source.camera_pose,
             use_depth=config.use_depth,
+            use_mask=config.use_dynamic_mask,
             slop_s=config.sync_slop,
             wait_s=config.sync_wait,
             capacity=config.sync_buffer,
             on_drop=self._dropped,
+            on_without=self._without,
         )
         self._last_message: dict[str, float] = {}
         self._subscriptions: list[Subscription[Any]] = []
@@ -148,7 +154,7 @@ class SensorInputs:
                 self._dropped(topic, str(error))
                 continue
             self._counters.frames_paired += 1
-            self._on_frame(frame, camera)
+            self._on_frame(self._with_good_mask(frame, camera), camera)
 
     def missing(self) -> list[str]:
         """Topics that have been silent for longer than ``input_timeout``."""
@@ -169,6 +175,8 @@ class SensorInputs:
         self._subscribe(CameraInfo, "camera_info", self._on_info)
         if self._config.use_depth:
             self._subscribe(Image, "depth", self._on_depth)
+        if self._config.use_dynamic_mask:
+            self._subscribe(Image, "dynamic_mask", self._on_mask)
         kind = self._pose_source.config.kind
         if kind in _POSE_TOPICS:
             topic, message_type = _POSE_TOPICS[kind]
@@ -192,7 +200,7 @@ class SensorInputs:
                     self.poll()
 
         def lost(event: Any) -> None:
-            if message_type in (Image, CompressedImage) and topic != "depth":
+            if message_type in (Image, CompressedImage) and topic not in _PARTNERS:
                 self._counters.images_lost += event.total_count_change
             self._warner.warn(
                 topic,
@@ -250,6 +258,24 @@ class SensorInputs:
             )
             return
         self._assembler.add_depth(stamp_to_ns(msg.header.stamp), msg)
+
+    def _on_mask(self, msg: Image) -> None:
+        # Looked at when it is paired: an image need not wait for a mask that is of no use.
+        self._assembler.add_mask(stamp_to_ns(msg.header.stamp), msg)
+
+    def _with_good_mask(self, frame: PairedFrame, camera: PinholeCamera) -> PairedFrame:
+        """The frame, without its mask if that cannot be used."""
+        if frame.mask is None:
+            return frame
+        try:
+            check_mask(frame.mask, camera)
+        except FrameError as error:
+            self._without("dynamic_mask", str(error))
+            return replace(frame, mask=None)
+        return frame
+
+    def _without(self, topic: str, reason: str) -> None:
+        self._warner.warn(topic, f"a frame is used without it: {reason}")
 
     def _dropped(self, topic: str, reason: str) -> None:
         self._counters.frames_dropped += 1

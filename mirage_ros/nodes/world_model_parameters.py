@@ -126,6 +126,11 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         "The image is rectified already (image_rect): use P of camera_info, ignore distortion.",
     ),
     Spec("use_depth", True, "Subscribe to depth; without any depth nothing can be stored."),
+    Spec(
+        "use_dynamic_mask",
+        False,
+        "Subscribe to dynamic_mask: what it marks (not zero) moves and is not remembered.",
+    ),
     Spec("pose_source", "odometry", "Type of the pose input, or TF.", choices=POSE_KINDS),
     Spec(
         "pose_of",

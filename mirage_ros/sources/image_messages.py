@@ -45,6 +45,7 @@ _COLOUR_LAYOUTS: dict[str, tuple[int, tuple[int, int, int] | None]] = {
 }
 COLOUR_ENCODINGS = tuple(_COLOUR_LAYOUTS)
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+MASK_ENCODINGS = ("mono8", "8UC1")
 
 #: What "no measurement" looks like in 16-bit depth: 0 by REP-118, 65535 from some Kinect drivers.
 _UNKNOWN_MILLIMETRES = (0, 65535)
@@ -102,6 +103,19 @@ def depth_from_image(msg: ImageLike) -> NDArray[np.float32]:
     metres = millimetres.astype(np.float32) * np.float32(1e-3)
     metres[np.isin(millimetres, _UNKNOWN_MILLIMETRES)] = 0.0
     return metres
+
+
+def mask_from_image(msg: ImageLike) -> NDArray[np.bool_]:
+    """Where a mask message is not zero, (H, W) bool.
+
+    Raises:
+        FrameError: encoding other than mono8, or wrong length.
+    """
+    if msg.encoding not in MASK_ENCODINGS:
+        raise FrameError(
+            f"mask encoding must be one of {', '.join(MASK_ENCODINGS)}. Got '{msg.encoding}'"
+        )
+    return np.asarray(_rows(msg, np.dtype(np.uint8), 1)[..., 0] != 0)
 
 
 def _rows(msg: ImageLike, dtype: np.dtype[Any], channels: int) -> NDArray[Any]:  # (H, W, channels)

@@ -99,6 +99,28 @@ def test_image_and_depth_come_from_where_the_formula_says(model: str, d: list[fl
     np.testing.assert_array_equal(rectifier.valid[away], True)
 
 
+@pytest.mark.parametrize(
+    ("model", "d"), [("plumb_bob", BARREL), ("plumb_bob", PINCUSHION), ("equidistant", FISHEYE)]
+)
+def test_a_mask_is_set_where_any_raw_pixel_about_the_place_is(model: str, d: list[float]) -> None:
+    rectifier = Rectifier.from_info(info(model, d))
+    raw = np.random.default_rng(7).random((HEIGHT, WIDTH)) < 0.03
+    mask = rectifier.rectify_mask(raw)
+    assert mask.dtype == np.bool_
+    place = raw_pixels(model, d) - 0.5
+    near, strict = np.zeros_like(raw), np.zeros_like(raw)
+    # OpenCV interpolates at 1/32 pixel: which four pixels count is open within that.
+    for row, column in np.argwhere(raw):
+        distance = np.abs(place - [column, row]).max(axis=-1)
+        near |= distance < 1.0 + 1.0 / 32.0
+        strict |= distance < 1.0 - 1.0 / 32.0
+    seen = rectifier.valid
+    assert 0.05 < mask.mean() < 0.25
+    assert not (mask & ~near & seen).any()
+    assert not (strict & ~mask & seen).any()
+    assert not rectifier.rectify_mask(np.zeros_like(raw)).any()
+
+
 def test_pixels_the_raw_image_did_not_see_have_no_depth() -> None:
     rectifier = Rectifier.from_info(info("plumb_bob", PINCUSHION))
     source = raw_pixels("plumb_bob", PINCUSHION)
@@ -156,6 +178,8 @@ def test_no_distortion_passes_images_through(model: str, d: list[float]) -> None
     depth = np.zeros((HEIGHT, WIDTH), np.float32)
     assert rectifier.rectify_image(image) is image
     assert rectifier.rectify_depth(depth) is depth
+    mask = np.ones((HEIGHT, WIDTH), np.bool_)
+    assert rectifier.rectify_mask(mask) is mask
 
 
 @pytest.mark.parametrize(
@@ -181,3 +205,5 @@ def test_other_sizes_are_refused(d: list[float]) -> None:
         rectifier.rectify_image(np.zeros((60, 80, 3), np.uint8))
     with pytest.raises(FrameError, match="depth must be"):
         rectifier.rectify_depth(np.zeros((120, 161), np.float32))
+    with pytest.raises(FrameError, match="mask must be"):
+        rectifier.rectify_mask(np.zeros((120, 161), np.bool_))

@@ -58,6 +58,7 @@ class Robot(Node):
             "image": self.create_publisher(Image, "image", reliable),
             "camera_info": self.create_publisher(CameraInfo, "camera_info", reliable),
             "depth": self.create_publisher(Image, "depth", reliable),
+            "dynamic_mask": self.create_publisher(Image, "dynamic_mask", reliable),
             "odom": self.create_publisher(Odometry, "odom", reliable),
             "pose": self.create_publisher(PoseStamped, "pose", reliable),
             "plan": self.create_publisher(Path, "plan", reliable),
@@ -98,6 +99,16 @@ class Robot(Node):
         msg.height, msg.width, msg.encoding = self.height, self.width, "32FC1"
         msg.step = 4 * self.width
         msg.data.frombytes(np.full((self.height, self.width), metres, np.float32).tobytes())
+        return msg
+
+    def mask(self, left: int = 0, right: int = 0) -> Image:
+        """The current mask, mono8: these columns move."""
+        pixels = np.zeros((self.height, self.width), np.uint8)
+        pixels[:, left:right] = 255
+        msg = Image(header=self.header("camera_optical_frame"))
+        msg.height, msg.width, msg.encoding = self.height, self.width, "mono8"
+        msg.step = self.width
+        msg.data.frombytes(pixels.tobytes())
         return msg
 
     def info(self) -> CameraInfo:

@@ -23,12 +23,15 @@ class _Fixture:
         self.now = 0.0
         self.known_until = 10_000 * MS
         self.drops: list[tuple[str, str]] = []
+        self.without: list[tuple[str, str]] = []
         arguments = {
             "use_depth": True,
+            "use_mask": False,
             "slop_s": 0.01,
             "wait_s": 0.2,
             "capacity": 5,
             "on_drop": lambda topic, reason: self.drops.append((topic, reason)),
+            "on_without": lambda topic, reason: self.without.append((topic, reason)),
             "clock": lambda: self.now,
         }
         self.assembler = FrameAssembler(self._pose, **{**arguments, **kwargs})
@@ -117,3 +120,82 @@ def test_clear_forgets_and_lets_time_begin_again() -> None:
         assert len(f.assembler.poll()) == 1
         f.assembler.clear()
     assert f.drops == []
+
+
+def _masked() -> _Fixture:
+    """A fixture that wants masks, with all else there for images at 1.0 and 1.1 s."""
+    f = _Fixture(use_mask=True)
+    for stamp in (1000 * MS, 1100 * MS):
+        f.assembler.add_info(stamp, "info")
+        f.assembler.add_depth(stamp, "depth")
+    return f
+
+
+def test_an_image_waits_for_the_mask_of_its_stamp() -> None:
+    f = _masked()
+    f.assembler.add_mask(900 * MS, "old")
+    f.assembler.add_image(1000 * MS, _image())
+    assert f.assembler.poll() == []
+    f.assembler.add_mask(1008 * MS, "mask")
+    (frame,) = f.assembler.poll()
+    assert (frame.mask, frame.depth) == ("mask", "depth")
+    assert f.drops == f.without == []
+
+
+@pytest.mark.parametrize(
+    ("stamps_ms", "words"), [([], "nothing has arrived"), ([700, 880], "0.120 s away")]
+)
+def test_an_overdue_mask_costs_no_frame(stamps_ms: list[int], words: str) -> None:
+    f = _masked()
+    for stamp in stamps_ms:
+        f.assembler.add_mask(stamp * MS, "old")
+    f.assembler.add_image(1000 * MS, _image())
+    f.now = 0.15
+    assert f.assembler.poll() == []
+    assert f.without == []
+    f.now = 0.2
+    (frame,) = f.assembler.poll()
+    assert frame.mask is None
+    assert [topic for topic, _ in f.without] == ["dynamic_mask"]
+    assert words in f.without[0][1]
+    assert f.drops == []
+
+
+def test_a_lost_mask_is_not_waited_for_once_a_later_one_is_there() -> None:
+    f = _masked()
+    f.assembler.add_image(1000 * MS, _image())
+    f.assembler.add_image(1100 * MS, _image())
+    f.assembler.add_mask(1100 * MS, "mask")
+    assert [frame.mask for frame in f.assembler.poll()] == [None, "mask"]
+    assert len(f.without) == 1
+    assert f.drops == []
+
+
+def test_an_image_without_its_needs_is_given_up_whatever_its_mask() -> None:
+    f = _Fixture(use_mask=True)
+    f.assembler.add_image(1000 * MS, _image())
+    f.assembler.add_mask(1000 * MS, "mask")
+    f.now = 0.25
+    assert f.assembler.poll() == []
+    assert [topic for topic, _ in f.drops] == ["camera_info"]
+    assert f.without == []
+
+
+def test_masks_that_nobody_wants_do_not_matter() -> None:
+    f = _Fixture()
+    f.assembler.add_info(1000 * MS, "info")
+    f.assembler.add_depth(1000 * MS, "depth")
+    f.assembler.add_image(1000 * MS, _image())
+    (frame,) = f.assembler.poll()
+    assert frame.mask is None
+    assert f.without == []
+
+
+def test_clear_forgets_masks() -> None:
+    f = _masked()
+    f.assembler.add_mask(5000 * MS, "of a time that is over")
+    f.assembler.clear()
+    f.assembler.add_info(1000 * MS, "info")
+    f.assembler.add_depth(1000 * MS, "depth")
+    f.assembler.add_image(1000 * MS, _image())
+    assert f.assembler.poll() == [], "the image waits for its mask"

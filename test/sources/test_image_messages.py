@@ -11,6 +11,7 @@ import pytest
 from mirage_ros.errors import FrameError
 from mirage_ros.sources.image_messages import (
     depth_from_image,
+    mask_from_image,
     rgb_from_compressed,
     rgb_from_image,
 )
@@ -43,6 +44,24 @@ def test_what_is_read_may_be_written_to() -> None:
         depth_from_image(message(np.ones((4, 6), np.float32), "32FC1")),
     ):
         read[0, 0] = 0
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+def test_a_mask_is_set_where_it_is_not_zero(encoding: str) -> None:
+    pixels = np.array([[0, 1, 255], [7, 0, 0]], np.uint8)
+    mask = mask_from_image(message(pixels, encoding))
+    assert mask.dtype == np.bool_
+    assert mask.tolist() == [[False, True, True], [True, False, False]]
+
+
+def test_masks_of_another_encoding_or_length_are_refused() -> None:
+    pixels = np.zeros((4, 6), np.uint8)
+    with pytest.raises(FrameError, match=r"mono8, 8UC1\. Got 'rgb8'"):
+        mask_from_image(message(RGB, "rgb8"))
+    short = message(pixels, "mono8")
+    short.data = short.data[:10]
+    with pytest.raises(FrameError, match="10 bytes"):
+        mask_from_image(short)
 
 
 def test_compressed_images_become_rgb() -> None:
