@@ -36,9 +36,9 @@ _LEAST_SIDE_PX = 48
 #: Flow there and back may miss the start by so many pixels, and by this share of its length.
 _ROUND_TRIP_PX, _ROUND_TRIP_SHARE = 1.0, 0.05
 
-#: Contrast is what remains of brightness without its mean over a window of this side; whether a
-#: pixel moves is decided by windows of the other, pixels.
-_CONTRAST_PX, _COMPARE_PX = 15, 5
+#: Sides of windows, pixels: contrast is what remains of brightness without its mean over the first;
+#: whether a pixel has texture, and whether it moves, is decided over the others.
+_CONTRAST_PX, _TEXTURE_PX, _COMPARE_PX = 15, 5, 9
 
 #: Mean contrast, grey levels, that a window must hold for its flow to mean anything.
 _LEAST_CONTRAST = 2.0
@@ -46,9 +46,12 @@ _LEAST_CONTRAST = 2.0
 #: Two pictures of other things differ by about their contrast; a match by less than this share.
 _UNLIKE_SHARE = 0.8
 
-#: A pixel moves only if staying fits its surroundings worse than moving by this factor, and by so
-#: many grey levels: where there is no texture both fit alike.
-_WORSE_FACTOR, _WORSE_LEVELS = 1.5, 3.0
+#: A pixel moves only if staying fits its surroundings worse than moving by this factor and so many
+#: grey levels, because where there is no texture both fit alike; much worse by those.
+_WORSE, _MUCH_WORSE = (1.2, 0.5), (1.5, 2.0)
+
+#: A region moves if at least this share of it is much worse off standing still.
+_SURE_SHARE = 0.5
 
 #: A correction of the poses beyond so many standard deviations is none.
 _MOST_SIGMAS = 5.0
@@ -216,8 +219,9 @@ def _judge(previous: RgbdFrame, frame: RgbdFrame, config: FlowConfig) -> FlowEvi
             f"poses, times or depth do not fit the pictures, or most of the picture moves"
         )
     allowed = config.residual_px + config.residual_share * _lengths(still)
-    suspect = judged & (residual > allowed) & _fits_worse(found, still)
-    moving = _regions(suspect, config.least_share)
+    worse, much_worse = _fits_worse(found, still)
+    suspect = judged & (residual > allowed) & worse
+    moving = _regions(suspect, suspect & much_worse, config.least_share)
     _check_majority(scene, found.flow, T_given, moving & judged, judged, config)
     full = cv2.resize(
         moving.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT
@@ -259,7 +263,7 @@ def _match(
     unlike = np.abs(_fetched(older_contrast, there) - newer_contrast)
     most = _LEAST_CONTRAST + _UNLIKE_SHARE * _smooth(strength, _CONTRAST_PX)
     agree &= _smooth(unlike, _CONTRAST_PX) < most
-    textured = _smooth(strength, _COMPARE_PX) > _LEAST_CONTRAST
+    textured = _smooth(strength, _TEXTURE_PX) > _LEAST_CONTRAST
     return _Matches(there, agree, textured, older_contrast, newer_contrast)
 
 
@@ -314,27 +318,29 @@ def _check_majority(
         )
 
 
-def _fits_worse(found: _Matches, still: Flow) -> Mask:
-    """Where what a still scene would show fits the newer picture clearly worse than the flow."""
+def _fits_worse(found: _Matches, still: Flow) -> tuple[Mask, Mask]:
+    """Where what a still scene would show fits the newer picture worse than the flow, and much."""
     by_flow, by_still = (
         _smooth(np.abs(_fetched(found.older, way) - found.newer), _COMPARE_PX)
         for way in (found.flow, still)
     )
-    return by_still > _WORSE_FACTOR * by_flow + _WORSE_LEVELS
+    worse, much_worse = (
+        by_still > factor * by_flow + levels for factor, levels in (_WORSE, _MUCH_WORSE)
+    )
+    return worse, much_worse
 
 
-def _regions(suspect: Mask, least_share: float) -> Mask:
-    """Suspects without specks; regions that are large enough, with their holes filled."""
+def _regions(suspect: Mask, sure: Mask, least_share: float) -> Mask:
+    """Suspects without specks, in regions that are large enough and sure enough."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_CLOSE_PX, _CLOSE_PX))
     mask = cv2.morphologyEx(suspect.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc)
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    least = least_share * suspect.size
-    kept = np.zeros_like(mask)
-    for number, outline in enumerate(outlines):
-        if cv2.contourArea(outline) >= least:
-            cv2.drawContours(kept, outlines, number, 1, cv2.FILLED)
-    return kept > 0
+    count, regions, statistics, _ = cv2.connectedComponentsWithStats(mask)
+    area = statistics[:, cv2.CC_STAT_AREA]
+    certain = np.bincount(regions[sure], minlength=count)
+    kept = (area >= least_share * suspect.size) & (certain >= _SURE_SHARE * area)
+    kept[0] = False  # all that is no region
+    return np.asarray(kept[regions], dtype=np.bool_)
 
 
 def _fetched(picture: _Grey, flow: Flow) -> _Grey:
