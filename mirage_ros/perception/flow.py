@@ -17,6 +17,7 @@ from mirage_ros.perception.still_flow import (
     Flow,
     Mask,
     StillScene,
+    is_inside,
     nearest_still,
     pose_correction,
     targets,
@@ -253,11 +254,10 @@ def _match(
     method.setVariationalRefinementIterations(_REFINEMENTS)
     calc: Any = method.calc  # its types want the flow that they say is optional
     there, back = calc(newer, older, None), calc(older, newer, None)
-    map_x, map_y = targets(there)
-    miss = _lengths(there + cv2.remap(back, map_x, map_y, cv2.INTER_LINEAR))
+    places = targets(there)
+    miss = _lengths(there + _fetched(back, there))
     agree = miss < _ROUND_TRIP_PX + _ROUND_TRIP_SHARE * _lengths(there)
-    height, width = newer.shape
-    agree &= (map_x >= 0) & (map_x <= width - 1) & (map_y >= 0) & (map_y <= height - 1)
+    agree &= is_inside(places)
     older_contrast, newer_contrast = _contrast(older), _contrast(newer)
     strength = np.abs(newer_contrast)
     unlike = np.abs(_fetched(older_contrast, there) - newer_contrast)
@@ -343,11 +343,11 @@ def _regions(suspect: Mask, sure: Mask, least_share: float) -> Mask:
     return np.asarray(kept[regions], dtype=np.bool_)
 
 
-def _fetched(picture: _Grey, flow: Flow) -> _Grey:
-    """The picture as it looks where the flow leads."""
-    map_x, map_y = targets(flow)
-    taken = cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return taken.astype(np.float32, copy=False)
+def _fetched(picture: NDArray[np.float32], flow: Flow) -> NDArray[np.float32]:
+    """A picture (h, w) or (h, w, C) as it looks where the flow leads, its border repeated."""
+    remap: Any = cv2.remap  # its types want a second map, which places in one array do without
+    taken = remap(picture, targets(flow), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(taken, dtype=np.float32)
 
 
 def _grey(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -368,4 +368,5 @@ def _smooth(values: _Grey, side: int) -> _Grey:
 
 
 def _lengths(flow: Flow) -> _Grey:
-    return np.hypot(flow[..., 0], flow[..., 1])
+    x, y = flow[..., 0], flow[..., 1]
+    return np.sqrt(x * x + y * y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -179,16 +180,23 @@ def nearest_still(
     along /= np.maximum(dx * dx + dy * dy, np.float32(1e-6))
     np.clip(along, 0.0, 1.0, out=along)
     still = np.dstack([ax + along * dx, ay + along * dy])
-    map_x, map_y = targets(still)
-    visible &= (map_x >= 0) & (map_x <= width - 1) & (map_y >= 0) & (map_y <= height - 1)
-    return still, visible
+    return still, visible & is_inside(targets(still))
 
 
-def targets(
-    flow: Flow,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # (h, w) x and y, pixel-centre convention
+def targets(flow: Flow) -> NDArray[np.float32]:  # (h, w, 2) x and y, pixel-centre convention
     """Where the flow leads from every pixel."""
     height, width = flow.shape[:2]
-    x = flow[..., 0] + np.arange(width, dtype=np.float32)
-    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    return x.astype(np.float32, copy=False), y.astype(np.float32, copy=False)
+    return flow + _pixels(height, width)
+
+
+def is_inside(places: NDArray[np.float32]) -> Mask:  # (h, w, 2) x and y, pixel-centre convention
+    """Which places lie in a picture of the same size."""
+    height, width = places.shape[:2]
+    x, y = places[..., 0], places[..., 1]
+    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+
+
+@lru_cache(maxsize=4)
+def _pixels(height: int, width: int) -> NDArray[np.float32]:  # (h, w, 2) x and y
+    """Every pixel's own place."""
+    return np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
