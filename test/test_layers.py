@@ -23,6 +23,7 @@ ORDER = (
     ("memory", "sources", "planning"),
     ("perception",),
     ("generation",),
+    ("perception",),
     ("rollout",),
     ("rollout_group",),
     ("world_model",),
