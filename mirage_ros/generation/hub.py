@@ -81,6 +81,40 @@ def locate(
         UnavailableError: it is neither on this machine nor to be had; the message says what is
             missing, how large it is and which command fetches it.
     """
+    patterns = tuple(pattern for part in parts for pattern in PARTS[part][0])
+    told = "; ".join(PARTS[part][1] for part in parts)
+    return locate_files(
+        name,
+        patterns,
+        also=_ALWAYS,
+        description=f"As {REPOSITORY} has it: {told}",
+        revision=revision,
+        offline=offline,
+    )
+
+
+def locate_files(
+    name: str,
+    patterns: Sequence[str],
+    *,
+    also: Sequence[str] = (),
+    description: str = "",
+    revision: str = "",
+    offline: bool = False,
+) -> Path:
+    """:func:`locate` for a model of any kind, by the names of its files.
+
+    Args:
+        name: path, ``owner/name``, ``owner/name:file``.
+        patterns: of the files that are needed of a repository.
+        also: of files that are taken where it has them.
+        description: what the files are and how large, for messages.
+        revision: of the repository, where the name does not say one.
+        offline: use only what is in the local cache.
+
+    Raises:
+        UnavailableError: as :func:`locate`.
+    """
     path = Path(name).expanduser()
     if name and path.exists():
         return path
@@ -91,9 +125,16 @@ def locate(
             f"owner/name or owner/name:file. Got {name!r}, which is none of them"
         )
     repository, file = match["id"], match["file"]
-    patterns = (file,) if file else tuple(p for part in parts for p in PARTS[part][0])
+    if file:
+        patterns, description = (file,), ""
     folder = _snapshot(
-        name, repository, match["revision"] or revision, (*patterns, *_ALWAYS), patterns, offline
+        name,
+        repository,
+        match["revision"] or revision,
+        (*patterns, *also),
+        patterns,
+        description,
+        offline,
     )
     if file and not (folder / file).is_file():
         raise UnavailableError(
@@ -109,11 +150,13 @@ def _snapshot(
     revision: str,
     allowed: Sequence[str],
     patterns: Sequence[str],
+    description: str,
     offline: bool,
 ) -> Path:
     command = fetch_command(repository, patterns)
     if revision:
         command += f" --revision {revision}"
+    told = f". {description}" if description else ""
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -133,12 +176,6 @@ def _snapshot(
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnavailableError(
             f"{name}: neither a path nor in the local cache of the hub, and not to be fetched "
-            f"({first}). Where the hub can be reached, this fetches it: {command}. "
-            f"{_sizes(repository, patterns)}"
+            f"({first}). Where the hub can be reached, this fetches it: {command}{told}"
         ) from error
     return Path(folder)
-
-
-def _sizes(repository: str, patterns: Sequence[str]) -> str:
-    parts = [text for wanted, text in PARTS.values() if set(wanted) <= set(patterns)]
-    return f"As {REPOSITORY} has it: {'; '.join(parts)}" if parts else ""
