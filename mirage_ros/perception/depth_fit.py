@@ -31,8 +31,9 @@ class ScaleShiftConfig:
 
     Attributes:
         min_samples: fewest samples with weight.
-        min_spread: of the predictions, as the distance from their 5th to their 95th percentile over
-            their median; below it a shift cannot be told from a scale, and is left out.
+        min_spread: of the predictions and of the known values, as the distance from their 5th to
+            their 95th percentile over their median; where either is below it a shift cannot be told
+            from a scale, and is left out.
         min_inlier_share: of the samples' weight.
         max_residual: of the inliers, root mean square, as a share of the known value.
         starts: pairs of samples tried for the start.
@@ -131,8 +132,8 @@ def fit_scale_shift(
         return _refused(
             len(x), f"expected at least {config.min_samples} samples to fit to. Got {len(x)}"
         )
-    low, middle, high = np.percentile(x, [5.0, 50.0, 95.0])
-    with_shift = bool(high - low > max(config.min_spread * abs(middle), 1e-12))
+    # Predictions that differ where what is known does not are no reason for a shift but wrong.
+    with_shift = min(_spread(x), _spread(y)) > config.min_spread
     scale, shift = _start(x, y, config, with_shift)
     scale, shift, sigma = _refined(x, y, w, scale, shift, config.iterations, with_shift)
     return _judged(x, y, w, scale, shift, sigma, config, with_shift)
@@ -219,12 +220,17 @@ def _judged(
         )
     accepted = not reason
     if accepted and not with_shift:
-        reason = "scale only: the predictions are too much alike to tell a shift"
+        reason = "scale only: what is known is too much alike to tell a shift"
     return ScaleShift(scale, shift, share, residual, len(x), accepted, reason)
 
 
 def _refused(samples: int, reason: str) -> ScaleShift:
     return ScaleShift(1.0, 0.0, 0.0, float("inf"), samples, accepted=False, reason=reason)
+
+
+def _spread(values: NDArray[np.float64]) -> float:
+    low, middle, high = np.percentile(values, [5.0, 50.0, 95.0])
+    return float((high - low) / max(abs(middle), 1e-12))
 
 
 def _tukey(errors: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:

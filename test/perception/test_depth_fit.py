@@ -79,6 +79,14 @@ def test_predictions_that_are_alike_give_a_scale_only() -> None:
     assert "scale only" in fit.reason
 
 
+def test_predictions_that_differ_where_the_known_does_not_are_refused() -> None:
+    # A shift alone would explain it all, and say nothing of anywhere else.
+    known = np.random.default_rng(0).uniform(2.0, 2.1, 400).astype(np.float32)
+    fit = fit_scale_shift(samples(), known)
+    assert not fit.accepted
+    assert "residual" in fit.reason
+
+
 def test_too_few_samples_are_refused() -> None:
     x = samples(31)
     fit = fit_scale_shift(x, x)
