@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.frames import RgbdFrame
-from mirage_ros.geometry import rotation_angle, translation_distance
+from mirage_ros.geometry import inverse, rotation_angle, translation_distance
 from mirage_ros.perception.depth_edges import surface_pixels
 
 #: The memory's depth of a view on the latent grid, (h, w) float32 metres, 0 where unknown.
@@ -21,6 +22,8 @@ KnownDepth = Callable[[], NDArray[np.float32]]
 
 #: A frozen depth is looked for in every so many rows and columns.
 _SAMPLE = 8
+#: How exact a simulator's depth is, as a share of it, and the share of the pixels that must be.
+_EXACT, _ALIKE = 1e-3, 0.95
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,10 @@ class FrozenDepthConfig:
 class FrozenDepthCheck:
     """Tells a depth that stays the same, bit for bit, while image and camera move on.
 
-    Keeps digests of a few pixels. A depth that is one value everywhere is never called frozen: a
-    wall seen from the same distance looks like that in a simulator without noise.
+    Keeps digests of a few pixels. A simulator without noise may give one depth twice, such as that
+    of a wall that the camera drives along, so the depth is also held against itself: what was seen
+    where the camera came from must not fit what is seen now. A depth that is one value everywhere
+    tells nothing and is never called frozen.
     """
 
     def __init__(self, config: FrozenDepthConfig | None = None) -> None:
@@ -198,7 +203,7 @@ class FrozenDepthCheck:
         distance = translation_distance(self._T_world_camera, frame.T_world_camera)
         angle = rotation_angle(self._T_world_camera, frame.T_world_camera)
         moved = distance > self._config.distance or angle > self._config.angle
-        if image == self._image or not moved:
+        if image == self._image or not moved or _fits_itself(frame, self._T_world_camera):
             return ""
         return (
             "frozen: expected another depth after the camera moved "
@@ -265,6 +270,35 @@ def belief(
 ) -> NDArray[np.float32]:  # (...)
     """Confidence in a depth of an error, in [0, 1]: 1 without one, half at ``half_sigma``."""
     return np.asarray(1.0 / (1.0 + np.square(sigma / half_sigma)), dtype=np.float32)
+
+
+def _fits_itself(
+    frame: RgbdFrame,
+    T_world_before: NDArray[np.float64],  # (4, 4)
+) -> bool:
+    """Whether a frame's depth is that of a scene which looks alike from another pose."""
+    assert frame.depth is not None
+    camera = frame.camera
+    some = (slice(_SAMPLE // 2, None, _SAMPLE), slice(_SAMPLE // 2, None, _SAMPLE))
+    depth = np.nan_to_num(frame.depth, nan=0.0, posinf=0.0, neginf=0.0)
+    seen = depth[some] > 0.0
+    points = camera.unproject(camera.pixel_centres()[some][seen], depth[some][seen])
+    T_before_camera = inverse(T_world_before) @ frame.T_world_camera
+    points = points @ T_before_camera[:3, :3].T + T_before_camera[:3, 3]
+    uv, z = camera.project(points)
+    # NaN, which what is behind the camera has, compares false.
+    inside = (uv >= 0.0).all(axis=1) & (uv < (camera.width, camera.height)).all(axis=1)
+    column, row = uv[inside].astype(np.int64).T
+    z = z[inside]
+    # A point falls between pixels: it fits if its depth is among those around it.
+    window = np.ones((3, 3), np.uint8)
+    nearest, farthest = (
+        cv2.erode(depth, window)[row, column],
+        cv2.dilate(depth, window)[row, column],
+    )
+    known = nearest > 0.0
+    fits = (z > nearest - _EXACT * z) & (z < farthest + _EXACT * z)
+    return bool(known.any() and fits[known].mean() > _ALIKE)
 
 
 def _digest(pixels: NDArray[np.generic]) -> bytes:

@@ -14,6 +14,7 @@ from mirage_ros.perception.depth import (
     DepthEstimate,
     DepthNoise,
     FrozenDepthCheck,
+    FrozenDepthConfig,
     SensorDepth,
     SensorDepthConfig,
 )
@@ -43,6 +44,12 @@ def floor(height: float = 0.2) -> np.ndarray:
     rows = np.arange(48) + 0.5 - CAMERA.cy
     z = np.where(rows > 1.0, height * CAMERA.fy / np.maximum(rows, 1.0), 0.0)
     return np.repeat(z[:, None], 64, axis=1).astype(np.float32)
+
+
+def measured() -> np.ndarray:
+    """A wall at 2 m as a sensor sees it."""
+    noise = np.random.default_rng(7).normal(0.0, 0.01, (48, 64))
+    return (2.0 + noise).astype(np.float32)
 
 
 def estimate(depth: np.ndarray | None, **values: object) -> DepthEstimate:
@@ -168,25 +175,26 @@ def test_no_depth_says_why(depth: np.ndarray | None, reason: str) -> None:
 
 def test_a_frozen_depth_is_refused_until_it_moves_again() -> None:
     source = SensorDepth()
-    assert source.estimate(frame_of(step(), 0)).reason == ""
-    found = source.estimate(frame_of(step(), 1, x=0.05))
+    assert source.estimate(frame_of(measured(), 0)).reason == ""
+    found = source.estimate(frame_of(measured(), 1, x=0.05))
     assert "frozen" in found.reason
     assert not found.known
-    assert source.estimate(frame_of(step() * np.float32(1.01), 2, x=0.1)).reason == ""
+    assert source.estimate(frame_of(measured() * np.float32(1.01), 2, x=0.1)).reason == ""
     unchecked = SensorDepth(SensorDepthConfig(check_frozen=False))
     for number in range(2):
-        assert unchecked.estimate(frame_of(step(), number, x=0.05 * number)).known
+        assert unchecked.estimate(frame_of(measured(), number, x=0.05 * number)).known
 
 
 def test_frozen_needs_a_new_image_and_a_moved_camera() -> None:
-    first = frame_of(step(), 0)
+    first = frame_of(measured(), 0)
+    turn = exp_twist([0, 0, 0], [0, 0.1, 0], 1.0)
     for other, frozen in (
-        (frame_of(step(), 0, x=0.05), False),
-        (frame_of(step(), 1, x=0.0), False),
-        (frame_of(step() + np.float32(1e-3), 1, x=0.05), False),
+        (frame_of(measured(), 0, x=0.05), False),
+        (frame_of(measured(), 1, x=0.0), False),
+        (frame_of(measured() + np.float32(1e-3), 1, x=0.05), False),
         (frame_of(None, 1, x=0.05), False),
-        (frame_of(step(), 1, x=0.05), True),
-        (replace(frame_of(step(), 1), T_world_camera=exp_twist([0, 0, 0], [0, 0.1, 0], 1.0)), True),
+        (frame_of(measured(), 1, x=0.05), True),
+        (replace(frame_of(measured(), 1), T_world_camera=turn), True),
     ):
         check = FrozenDepthCheck()
         assert check.check(first) == ""
@@ -194,9 +202,19 @@ def test_frozen_needs_a_new_image_and_a_moved_camera() -> None:
 
 
 def test_a_slow_camera_adds_up_what_it_moves() -> None:
-    check = FrozenDepthCheck()
-    told = [bool(check.check(frame_of(step(), n, x=0.004 * n))) for n in range(5)]
+    check = FrozenDepthCheck(FrozenDepthConfig(distance=0.2))
+    told = [bool(check.check(frame_of(measured(), n, x=0.08 * n))) for n in range(5)]
     assert told == [False, False, False, True, True]
+
+
+def test_a_wall_that_the_camera_drives_along_is_not_frozen() -> None:
+    # Its depth grows downwards only, so moving sideways shows the same depth.
+    leaning = np.repeat(np.linspace(1.0, 2.0, 48, dtype=np.float32)[:, None], 64, axis=1)
+    sideways, check = FrozenDepthCheck(), FrozenDepthCheck()
+    assert [sideways.check(frame_of(leaning, n, x=0.1 * n)) for n in range(3)] == ["", "", ""]
+    assert check.check(frame_of(leaning, 0)) == ""
+    ahead = replace(frame_of(leaning, 1), T_world_camera=exp_twist([0, 0, 0.1], [0, 0, 0], 1.0))
+    assert "frozen" in check.check(ahead)
 
 
 def test_one_depth_everywhere_is_not_called_frozen() -> None:
