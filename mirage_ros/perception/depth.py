@@ -226,7 +226,10 @@ class SensorDepth:
         self._frozen = FrozenDepthCheck()
 
     def estimate(self, frame: RgbdFrame, known: KnownDepth | None = None) -> DepthEstimate:
-        """The sensor's depth as far as it can be believed; ``known`` is not needed."""
+        """The sensor's depth as far as it can be believed; ``known`` is not needed.
+
+        A confidence that the frame comes with counts as a factor.
+        """
         config = self.config
         if frame.depth is None:
             return DepthEstimate.none(frame, "expected a frame with depth. Got none")
@@ -258,6 +261,8 @@ class SensorDepth:
         depth = np.where(surfaces.kept, depth, np.float32(0.0))
         confidence = belief(sigma, config.half_sigma)
         confidence[surfaces.beside_edge] *= config.edge_confidence
+        if frame.confidence is not None:
+            confidence *= frame.confidence
         confidence[~surfaces.kept] = 0.0
         if not surfaces.kept.any():
             return DepthEstimate.none(frame, "expected surfaces. Got only loose depth pixels")

@@ -74,6 +74,13 @@ def test_a_wall_is_believed_as_far_as_its_noise_allows() -> None:
     assert far.confidence == pytest.approx(0.5), "sigma is 0.1 m there"
 
 
+def test_a_confidence_that_the_sensor_gives_counts_as_a_factor() -> None:
+    given = np.random.default_rng(0).uniform(0.0, 1.0, (48, 64)).astype(np.float32)
+    frame = frame_of(wall(2.0))
+    found = SensorDepth().estimate(replace(frame, confidence=given))
+    assert found.confidence == pytest.approx(given * SensorDepth().estimate(frame).confidence)
+
+
 def test_holes_stay_holes() -> None:
     depth = wall(2.0)
     depth[10:20, 10:20] = 0.0
