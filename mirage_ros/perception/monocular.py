@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,14 @@ _SENSOR_SAMPLES = 5000
 #: edge: its one known depth may be of either side.
 _EDGE_FACTOR = 1.3
 _EDGE_WEIGHT = 0.1
+#: A shift is believed if it brings the residual below this share of a scale's alone, and if that
+#: one is more than this share of the depth.
+_MUCH_BETTER, _GOOD_ENOUGH = 0.6, 0.02
+#: No spread is enough for a shift.
+_ANY_SPREAD = 1e9
+#: Fits of a metric model's scale that are averaged; how many it takes before another one is held
+#: against them, and the factor that it may be off by.
+_FITS_KEPT, _FITS_TO_COMPARE, _SCALE_FACTOR = 100, 3, 1.3
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,11 @@ class MonocularDepth:
     that is poor gives no depth. Where nothing is known yet, a metric model is believed as it is,
     though less, and a relative one is not.
 
+    What is remembered of earlier predictions is fitted to as well, and a memory shows the nearest
+    of what it holds: frame by frame, fits to it would shrink. A metric model's scale is its own and
+    stays, so it is averaged over all fits to the memory, and a fit far from the others is refused.
+    A shift is believed of a metric model only where a scale alone fits much worse.
+
     Args:
         model: predicts.
         config: of alignment and belief.
@@ -96,6 +109,7 @@ class MonocularDepth:
     def __init__(self, model: DepthModel, config: MonocularConfig | None = None) -> None:
         self.model = model
         self.config = config or MonocularConfig()
+        self._log_scales: list[float] = []
         self._sensor = SensorDepth(
             SensorDepthConfig(min_depth=self.config.min_depth, max_depth=self.config.max_depth)
         )
@@ -128,7 +142,8 @@ class MonocularDepth:
             return DepthEstimate.none(
                 frame, f"a relative prediction needs known depth to align to: {fit.reason}"
             )
-        return self._believed(frame, fit, predicted)
+        scale = math.exp(np.mean(self._log_scales)) if self._log_scales else 1.0
+        return self._believed(frame, fit, np.float32(scale) * predicted)
 
     def _fit(
         self, predicted: NDArray[np.float32], known: KnownDepth, sensor: DepthEstimate
@@ -140,10 +155,40 @@ class MonocularDepth:
             by_sensor = fit_scale_shift(*self._sensor_samples(predicted, sensor), config)
             if by_sensor.accepted:
                 return by_sensor
-        by_memory = fit_scale_shift(*self._memory_samples(predicted, known()), config)
+        by_memory = self._fit_to_memory(predicted, known())
         if by_memory.accepted or by_sensor is None or by_memory.samples > by_sensor.samples:
             return by_memory
         return by_sensor
+
+    def _fit_to_memory(
+        self,
+        predicted: NDArray[np.float32],  # (H, W)
+        known: NDArray[np.float32],  # (h, w) metres
+    ) -> ScaleShift:
+        config = self.config.fit
+        samples = self._memory_samples(predicted, known)
+        fit = fit_scale_shift(*samples, config)
+        if not self.model.metric:
+            return fit
+        alone = fit_scale_shift(*samples, replace(config, min_spread=_ANY_SPREAD))
+        limit = _MUCH_BETTER * alone.residual if alone.residual > _GOOD_ENOUGH else 0.0
+        if fit.accepted and fit.residual < limit:
+            return fit
+        if not alone.accepted:
+            return alone
+        newest = math.log(alone.scale)
+        if len(self._log_scales) >= _FITS_TO_COMPARE:
+            usual = float(np.median(self._log_scales))
+            if abs(newest - usual) > math.log(_SCALE_FACTOR):
+                return replace(
+                    alone,
+                    accepted=False,
+                    reason=f"expected a scale near {math.exp(usual):.2f}, as in earlier frames. "
+                    f"Got {alone.scale:.2f}",
+                )
+        self._log_scales.append(newest)
+        del self._log_scales[:-_FITS_KEPT]
+        return replace(alone, scale=math.exp(np.mean(self._log_scales)), reason="")
 
     def _sensor_samples(
         self, predicted: NDArray[np.float32], sensor: DepthEstimate
@@ -185,7 +230,10 @@ class MonocularDepth:
                 f"expected predicted depth from {config.min_depth} to {config.max_depth} m. "
                 f"Got {depth.min():.3g} to {depth.max():.3g} m",
             )
-        reason = "" if fit.accepted else f"not aligned, the model's own metres: {fit.reason}"
+        reason = ""
+        if not fit.accepted:
+            whose = "the scale of earlier frames" if self._log_scales else "the model's own metres"
+            reason = f"not aligned, {whose}: {fit.reason}"
         error = math.hypot(config.least_error, fit.residual if fit.accepted else 0.0)
         if not fit.accepted or (fit.reason and not self.model.metric):
             error = max(error, config.unaligned_error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -109,6 +110,23 @@ def test_a_relative_prediction_needs_something_known() -> None:
     found = MonocularDepth(MODELS["relative"]()).estimate(frame_of(), nothing)
     assert not found.known
     assert "needs known depth" in found.reason
+
+
+def test_a_metric_model_s_scale_is_averaged_over_frames() -> None:
+    source = MonocularDepth(Model(truth(), metric=True))
+    factors = [1.0, 1.1, 0.95]
+    for number, factor in enumerate(factors, start=1):
+        scaled = (np.float32(factor) * cells(truth())).copy()
+        found = source.estimate(frame_of(), partial(np.asarray, scaled))
+        mean = np.exp(np.log(factors[:number]).mean())
+        assert found.depth == pytest.approx(mean * truth(), rel=0.01)
+    # Nothing is known: what earlier frames told is better than the model's own metres.
+    found = source.estimate(frame_of(), nothing)
+    assert found.depth == pytest.approx(mean * truth(), rel=0.01)
+    assert "the scale of earlier frames" in found.reason
+    far_off = source.estimate(frame_of(), lambda: 1.5 * cells(truth()))
+    assert not far_off.known
+    assert "as in earlier frames. Got 1.5" in far_off.reason
 
 
 def test_better_aligned_is_believed_more() -> None:
