@@ -21,7 +21,6 @@ ORDER = (
     ("frames", "keyframes", "shortage", "wan_settings"),
     ("codec",),
     ("memory", "sources", "planning"),
-    ("perception",),
     ("generation",),
     ("perception",),
     ("rollout",),
