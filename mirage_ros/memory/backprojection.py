@@ -1,8 +1,8 @@
 """Depth at latent resolution without inventing surfaces, and the points it stands for.
 
 Averaging depth over a cell, or interpolating it across invalid pixels, yields surfaces that exist
-nowhere. So each cell takes one depth that was measured: the median of the valid pixels, and where
-an edge runs through the cell the median of one side of it.
+nowhere. So each cell takes the median of the depths measured in it, and where an edge runs through
+the cell the median of one side of it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def cell_depth(
     stride: int,
     config: CellDepthConfig,
 ) -> tuple[Tensor, Tensor]:
-    """One measured depth per cell, and how much of the cell it speaks for.
+    """One depth per cell, and how much of the cell it speaks for.
 
     Returns:
         Depth (H / stride, W / stride) float32, 0 where the cell is dropped; and the share of the
@@ -91,7 +91,10 @@ def cell_depth(
     first = torch.where(has_edge & ~takes_near, near_count, 0)
     last = torch.where(has_edge & takes_near, near_count, count) - 1
 
-    median = ordered.gather(1, ((first + last) // 2).clamp(min=0)[:, None])[:, 0]
+    # Of the two in the middle the nearer alone would be half a pixel off on any slanted surface: a
+    # floor would rise with every keyframe that is registered to it. Inverse depth is linear there.
+    middle = torch.stack([(first + last) // 2, (first + last + 1) // 2], dim=1).clamp(min=0)
+    median = 2.0 / (1.0 / ordered.gather(1, middle)).sum(dim=1)
     kept = count >= max(1.0, config.min_valid * stride * stride)
     share = torch.where(kept, (last - first + 1) / (stride * stride), 0.0)
     return torch.where(kept, median, 0.0).reshape(rows, columns), share.reshape(rows, columns)

@@ -57,12 +57,30 @@ def test_the_share_is_that_of_the_surface_taken() -> None:
     assert (float(depth[0, 0]), float(share[0, 0])) == (0.0, 0.0)
 
 
-def test_the_depth_was_measured() -> None:
+def test_the_depth_lies_on_a_measured_surface() -> None:
     rng = np.random.default_rng(0)
     depth = rng.choice([0.0, 1.0, 1.01, 2.0, 2.5], size=(48, 64)).astype(np.float32)
     cells = cell_depth(torch.from_numpy(depth), 16, CONFIG)[0].numpy()
     assert cells.shape == (3, 4)
-    assert set(np.unique(cells)) <= set(np.unique(depth))
+    surfaces = ((cells >= 1.0) & (cells <= 1.01)) | (cells == 2.0) | (cells == 2.5)
+    assert surfaces.all()
+
+
+@pytest.mark.parametrize("normal", [(0.0, -1.0, -0.2), (1.0, 0.0, -0.5), (0.0, 0.0, -1.0)])
+def test_the_depth_of_a_slanted_plane_is_that_of_the_cell_centre(
+    normal: tuple[float, float, float],
+) -> None:
+    camera = PinholeCamera(64, 48, 60.0, 60.0, 32.0, 24.0)
+    rays = camera.unproject(camera.pixel_centres(), np.ones((48, 64)))
+    cosine = rays @ np.array(normal)
+    depth = np.where(cosine < -0.05, -1.0 / cosine, 0.0)
+    cells, share = cell_depth(torch.from_numpy(depth.astype(np.float32)), 16, CONFIG)
+    cell_rays = camera.latent(16)
+    centres = cell_rays.unproject(cell_rays.pixel_centres(), np.ones((3, 4)))
+    whole = share.numpy() == 1.0
+    assert whole.sum() >= 4
+    truth = -1.0 / (centres @ np.array(normal))
+    np.testing.assert_allclose(cells.numpy()[whole], truth[whole], rtol=1e-5)
 
 
 def test_cells_are_read_row_by_row() -> None:
