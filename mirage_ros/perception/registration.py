@@ -6,6 +6,12 @@ Medioni, "Object modelling by registration of multiple range images", 1992) with
 association (Blais and Levine, "Registering multiview range data", 1995), solved as one maximum a
 posteriori estimate with the odometry as the prior. Directions that the geometry does not constrain,
 such as along a corridor, stay with the odometry.
+
+The maintained ICP of small_gicp was tried first, on the simulated tour with odometry off by 2 % and
+1 degree a metre: after 32 m its generalised ICP was 12 cm and 1.7 degrees off, this one 3 cm and 0.4
+degrees; its point-to-plane ICP went wrong. It takes no normals from Python, and those it
+estimates from neighbours are poor where points are as sparse as tokens or, on a floor, stand in
+rows. Planes fitted to blocks of pixels have neither fault.
 """
 
 from __future__ import annotations
@@ -49,8 +55,6 @@ class RegistrationConfig:
         min_inlier_share: of the tokens that fall on a plane, share that has to lie on it.
         min_overlap: share of the frame's planes that need a token on them.
         max_rms: of the distances of pairs in the end, metres.
-        recent_s: tokens of this many seconds before the frame are left out where there are enough
-            of the older ones.
         iterations: at most.
         token_noise: standard deviation of a token from its surface at no distance, metres.
         depth_noise: the same for each metre of depth squared, metres.
@@ -79,7 +83,6 @@ class RegistrationConfig:
     min_inlier_share: float = 0.4
     min_overlap: float = 0.08
     max_rms: float = 0.03
-    recent_s: float = 0.0
     iterations: int = 10
     token_noise: float = 0.01
     depth_noise: float = 0.001
@@ -93,7 +96,7 @@ class RegistrationConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            lowest = 0.0 if field.name in ("recent_s", "confidence", "depth_noise") else None
+            lowest = 0.0 if field.name in ("confidence", "depth_noise") else None
             if not math.isfinite(value) or value < 0.0 or (lowest is None and value == 0.0):
                 raise ConfigurationError(
                     f"registration {field.name} must be finite and "
@@ -263,7 +266,7 @@ class Registrar:
     def _tokens(
         self, frame: RgbdFrame, target: SurfacePoints
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (M, 3), (M, 3) camera frame
-        """The tokens that the frame may see, the older ones where they suffice."""
+        """The tokens that the frame may see."""
         config, camera = self.config, frame.camera
         rotation = frame.T_world_camera[:3, :3]
         points = (target.positions - frame.T_world_camera[:3, 3]) @ rotation
@@ -275,10 +278,6 @@ class Registrar:
         seen &= (pixels >= -margin).all(axis=1)
         seen &= (pixels <= (camera.width + margin, camera.height + margin)).all(axis=1)
         seen &= (normals * points).sum(axis=1) < 0.0
-        if config.recent_s > 0.0:
-            old = seen & (target.stamps_ns < frame.stamp_ns - round(config.recent_s * 1e9))
-            if int(old.sum()) >= 4 * config.min_inliers:
-                seen = old
         chosen = np.flatnonzero(seen)
         if len(chosen) > config.max_tokens:
             chosen = chosen[np.linspace(0, len(chosen) - 1, config.max_tokens).astype(np.int64)]

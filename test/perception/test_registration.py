@@ -212,27 +212,6 @@ def test_what_moves_or_is_doubted_takes_no_part(by: str) -> None:
     assert translation_distance(blind.T_world_camera, HERE @ STEP) > 0.01
 
 
-def test_older_tokens_are_preferred_where_there_are_enough() -> None:
-    # The newest tokens carry the drift of the last seconds.
-    old = remembered(CORNER)
-    shift = np.array([0.05, 0.0, 0.0])
-    new = replace(old, positions=old.positions + shift, stamps_ns=np.full(len(old), 9_900_000_000))
-    both = SurfacePoints(
-        np.concatenate([old.positions, new.positions]),
-        np.concatenate([old.normals, new.normals]),
-        np.concatenate([old.stamps_ns, new.stamps_ns]),
-    )
-    frame = seen(CORNER, np.eye(4), np.eye(4))
-    wanting = Registrar(RegistrationConfig(recent_s=2.0))
-    result = wanting.register(frame, both, 1.0, 0.1)
-    assert result.accepted
-    assert translation_distance(result.T_world_camera, HERE) < 0.003
-    # Without older ones the newest have to do.
-    alone = wanting.register(frame, new, 1.0, 0.1)
-    assert alone.accepted
-    assert translation_distance(alone.T_world_camera, HERE) == pytest.approx(0.05, abs=0.005)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -240,7 +219,7 @@ def test_older_tokens_are_preferred_where_there_are_enough() -> None:
         {"block": 1},
         {"min_depth": 11.0},
         {"min_inlier_share": 1.5},
-        {"recent_s": -1.0},
+        {"confidence": -1.0},
         {"max_rms": float("nan")},
     ],
 )
