@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.perception.settings import PerceptionSettings
 from mirage_ros.wan_settings import WanSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def build_world_model(
     num_threads: int | None = None,
     seed: int = 0,
     wan: WanSettings | None = None,
+    perception: PerceptionSettings | None = None,
 ) -> WorldModel:
     """The world model of a backend.
 
@@ -58,6 +60,7 @@ def build_world_model(
         num_threads: torch's CPU threads in this process (None: leave them).
         seed: of all randomness.
         wan: which weights ``wan2.2`` runs, and how.
+        perception: how frames are prepared; None believes them as they come.
 
     Raises:
         ConfigurationError: an unknown backend or device, or a value out of range.
@@ -75,6 +78,7 @@ def build_world_model(
     from mirage_ros.memory.backprojection import CellDepthConfig
     from mirage_ros.memory.base import SpatialMemory
     from mirage_ros.memory.bounds import BoundsConfig
+    from mirage_ros.memory.carving import CarvingConfig
     from mirage_ros.memory.latent_config import LatentMemoryConfig
     from mirage_ros.memory.latent_memory import LatentMemory
     from mirage_ros.memory.rgb_memory import RgbMemory, RgbMemoryConfig
@@ -87,6 +91,9 @@ def build_world_model(
         CellDepthConfig(min_depth=min_depth, max_depth=max_depth),
         bounds=BoundsConfig(capacity=capacity),
         grids=grids,
+        carving=CarvingConfig()
+        if perception is None
+        else CarvingConfig(noise=perception.depth_noise),
     )
     points_config = RgbMemoryConfig(
         policy="voxel" if memory == "rgb_fair" else "append",
@@ -115,7 +122,14 @@ def build_world_model(
         spatial = LatentMemory(codec, latent_config, device)
     else:
         spatial = RgbMemory(codec, points_config, device)
-    return WorldModel(codec, spatial, generator, config)
+    prepared = None
+    if perception is not None:
+        from mirage_ros.perception.build import build_perception
+
+        prepared = build_perception(
+            perception, stride=codec.spatial_stride, min_depth=min_depth, max_depth=max_depth
+        )
+    return WorldModel(codec, spatial, generator, config, prepared)
 
 
 def _codec_and_generator(

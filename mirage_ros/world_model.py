@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +13,27 @@ from numpy.typing import NDArray
 
 from mirage_ros.codec.base import Codec
 from mirage_ros.codec.pixels import as_codec_frames
-from mirage_ros.errors import ConfigurationError, FrameError, PoseError
+from mirage_ros.errors import ConfigurationError, PoseError
 from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame
 from mirage_ros.generation.base import Generator
 from mirage_ros.generation.references import ReferenceBank
-from mirage_ros.geometry import PinholeCamera, exp_twist, validate_pose
+from mirage_ros.geometry import PinholeCamera, exp_twist, inverse, validate_pose
 from mirage_ros.memory.backprojection import cell_depth
-from mirage_ros.memory.base import MemoryBranch, MemoryUpdate, SpatialMemory
+from mirage_ros.memory.base import (
+    CorrectableMemory,
+    MemoryBranch,
+    MemoryCloud,
+    MemoryUpdate,
+    SpatialMemory,
+)
 from mirage_ros.memory.files import read_header, stamp_range
+from mirage_ros.memory.keyframe_table import Keyframes
+from mirage_ros.perception.pipeline import Perceived, Perception
 from mirage_ros.rollout import PredictedView, Rollout, RolloutRequest, stands_for
 from mirage_ros.rollout_group import RolloutGroup
 from mirage_ros.shortage import memory_shortage_told
 from mirage_ros.stages import UNTIMED, StageClock, measured
+from mirage_ros.world_model_config import SIZE_MULTIPLE, WorldModelConfig
 
 __all__ = [
     "SIZE_MULTIPLE",
@@ -37,41 +46,8 @@ __all__ = [
 #: Enough for a keyframe to count as an earlier one when the camera comes back to it.
 _WARM_UP_FRAMES = 16
 
-#: Generation sizes are multiples of this: two patches of a stride-16 codec.
-SIZE_MULTIPLE = 32
-
-
-@dataclass(frozen=True)
-class WorldModelConfig:
-    """Sizes and chunks.
-
-    Attributes:
-        generation_width: of observed and predicted views, pixels, a multiple of 32.
-        generation_height: likewise.
-        chunk_latent_frames: latent frames a chunk, the overlap included.
-        seed: of rollouts that are not given one.
-
-    Raises:
-        ConfigurationError: a value is out of range.
-    """
-
-    generation_width: int = 320
-    generation_height: int = 256
-    chunk_latent_frames: int = 9
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("generation_width", "generation_height"):
-            value = getattr(self, name)
-            if value < SIZE_MULTIPLE or value % SIZE_MULTIPLE:
-                raise ConfigurationError(
-                    f"{name} must be a positive multiple of {SIZE_MULTIPLE}. Got {value}"
-                )
-        if self.chunk_latent_frames < 2:
-            raise ConfigurationError(
-                "chunk_latent_frames must be at least 2: one overlaps with the chunk before. "
-                f"Got {self.chunk_latent_frames}"
-            )
+#: A frame of which more than this share moves is no reference: it is shown whole.
+_MOST_DYNAMIC = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,17 +58,23 @@ class Observation:
         update: what the memory did with it.
         token_count: tokens in memory now.
         seconds: time spent, by stage.
+        perceived: the frame as it was remembered.
     """
 
     update: MemoryUpdate
     token_count: int
     seconds: dict[str, float]
+    perceived: Perceived
 
 
 class WorldModel:
     """A memory, a codec and a generator: observe frames, imagine views.
 
     Not thread-safe: one thread owns it.
+
+    Poses that come in and go out are in the world frame, as the robot's odometry has it. Where
+    they are corrected by what is seen, the memory keeps to a frame of its own in which the robot
+    does not drift (:attr:`T_memory_world`).
 
     Attributes:
         references: whole observed frames, for generators that want some.
@@ -104,6 +86,11 @@ class WorldModel:
         memory: what is remembered; uses the same codec.
         generator: completes what the memory knows.
         config: sizes and chunks.
+        perception: depth sources, correction of poses, and the filter of what moves; None believes
+            frames as they come.
+
+    Raises:
+        ConfigurationError: poses are to be corrected with a memory that cannot tell surfaces.
     """
 
     def __init__(
@@ -112,7 +99,14 @@ class WorldModel:
         memory: SpatialMemory,
         generator: Generator,
         config: WorldModelConfig | None = None,
+        perception: Perception | None = None,
     ) -> None:
+        self.perception = perception or Perception()
+        if self.perception.corrects_poses and not isinstance(memory, CorrectableMemory):
+            raise ConfigurationError(
+                "registration needs a memory of latent tokens. "
+                f"Got one of kind '{type(memory).__name__}'"
+            )
         self.codec = codec
         self.memory = memory
         self.generator = generator
@@ -136,30 +130,70 @@ class WorldModel:
         """Bytes of the whole frames that are kept beside the memory."""
         return self.references.nbytes
 
-    def observe(self, frame: RgbdFrame) -> Observation:
+    @property
+    def T_memory_world(self) -> NDArray[np.float64]:  # noqa: N802
+        """(4, 4) from the world frame, which drifts with odometry, to that of the memory."""
+        return self.perception.drift.T_memory_world
+
+    def observe(self, frame: RgbdFrame, previous: RgbdFrame | None = None) -> Observation:
         """Fit a sensor frame to the generation size and remember it.
 
+        Args:
+            frame: what the sensors gave.
+            previous: what they gave a moment before, by which motion is seen.
+
         Raises:
-            FrameError: the frame has no depth: a depth source is needed to place what it shows.
+            FrameError: the frame has no depth that can be believed: a depth source is needed to
+                place what it shows.
             GenerationError: the device's memory is too small to encode it.
         """
-        if frame.depth is None:
-            raise FrameError(
-                "a frame to remember must have depth: configure a depth source. Got none"
-            )
         start = time.perf_counter()
         fitted = self._fitted(frame)
+        before = None if previous is None else self._fitted(previous)
         fit_end = time.perf_counter()
+        with measured(self.stages, "perceive", torch.device("cpu")):
+            perceived = self.perception.perceive(fitted, before, self.memory)
+        perceived_end = time.perf_counter()
         with (
             memory_shortage_told("a frame to remember"),
             measured(self.stages, "store", self.memory.device),
         ):
-            update = self._store(fitted)
+            update = self._store(perceived.frame)
         stored = time.perf_counter()
         self.newest_stamp_ns = max(frame.stamp_ns, self.newest_stamp_ns or frame.stamp_ns)
-        return Observation(
-            update, self.token_count, {"fit": fit_end - start, "store": stored - fit_end}
-        )
+        seconds = {
+            "fit": fit_end - start,
+            "perceive": perceived_end - fit_end,
+            "store": stored - perceived_end,
+        }
+        return Observation(update, self.token_count, seconds, perceived)
+
+    def move_keyframes(self, moved: Keyframes) -> int:
+        """After a loop closure: let keyframes stand elsewhere with all they saw; how many do.
+
+        Stamps that no keyframe has are passed over. Whole frames kept as references of moved
+        keyframes are forgotten.
+
+        Raises:
+            PoseError: a pose is not rigid; nothing has changed then.
+            ConfigurationError: the memory does not know which keyframe saw what.
+        """
+        if not isinstance(self.memory, CorrectableMemory):
+            raise ConfigurationError(
+                "moving keyframes needs a memory of latent tokens. "
+                f"Got one of kind '{type(self.memory).__name__}'"
+            )
+        count = self.memory.move_keyframes(moved)
+        self.perception.move(moved.stamps_ns, moved.T_world_camera)
+        self.references.forget(moved.stamps_ns)
+        return count
+
+    def cloud(self, *, with_features: bool = False) -> MemoryCloud:
+        """Everything remembered, in the world frame as it is now."""
+        cloud = self.memory.cloud(with_features=with_features)
+        T_world_memory = inverse(self.T_memory_world)
+        moved = cloud.positions @ T_world_memory[:3, :3].T + T_world_memory[:3, 3]
+        return replace(cloud, positions=moved.astype(np.float32))
 
     def imagine(
         self,
@@ -252,12 +286,13 @@ class WorldModel:
             raise PoseError("at least one camera path is needed. Got none")
         valid = [_valid_path(path) for path in paths]
         fitted = fit_camera(camera, self.config.generation_width, self.config.generation_height)
-        frame = None
+        frame, drift = None, self.perception.drift
         if first_frame is not None and self.generator.starts_from_frame:
             frame = self._fitted(first_frame)
+            frame = replace(frame, T_world_camera=drift.apply(frame.T_world_camera))
         stride = self.codec.spatial_stride
         rollouts = []
-        for number, path in enumerate(valid):
+        for number, path in enumerate(drift.T_memory_world @ poses for poses in valid):
             begins = frame is not None and stands_for(frame, fitted, path[0], stride)
             request = RolloutRequest(
                 path=path,
@@ -279,7 +314,7 @@ class WorldModel:
                 request,
             )
             rollouts.append(rollout)
-        return RolloutGroup(
+        views = RolloutGroup(
             rollouts,
             self.generator,
             self.memory.device,
@@ -287,11 +322,16 @@ class WorldModel:
             cancelled,
             read_alone=branches is not None,
         ).views()
+        return (
+            (number, replace(view, T_world_camera=valid[number][view.index]))
+            for number, view in views
+        )
 
     def reset(self) -> None:
         """Forget everything."""
         self.memory.clear()
         self.references.clear()
+        self.perception.clear()
         self.newest_stamp_ns = None
 
     def save(self, path: Path, frame_id: str) -> None:
@@ -316,6 +356,7 @@ class WorldModel:
         stamps = stamp_range(path, read_header(path))
         header = self.memory.load(path, frame_id)
         self.references.clear()
+        self.perception.clear()
         self.newest_stamp_ns = stamps[1] if self.token_count else None
         return header
 
@@ -358,6 +399,8 @@ class WorldModel:
     def _store(self, frame: RgbdFrame) -> MemoryUpdate:
         """Remember a fitted frame, and keep it whole where the generator wants references."""
         if not self.generator.reference_count or frame.depth is None:
+            return self.memory.observe(frame)
+        if frame.dynamic is not None and frame.dynamic.mean() > _MOST_DYNAMIC:
             return self.memory.observe(frame)
         device = self.memory.device
         with torch.no_grad():

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "mirage_ros"
 ORDER = (
     ("atomic", "errors", "compiled", "stages"),
     ("geometry",),
-    ("frames", "keyframes", "shortage", "wan_settings"),
+    ("frames", "keyframes", "shortage", "wan_settings", "world_model_config"),
     ("codec",),
     ("memory", "sources", "planning"),
     ("generation",),

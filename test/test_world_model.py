@@ -29,7 +29,7 @@ def test_observe_fits_stores_and_reports() -> None:
     assert engine.newest_stamp_ns is None
     observation = engine.observe(frame())
     assert (observation.update.added, observation.token_count) == (8, 8)
-    assert set(observation.seconds) == {"fit", "store"}
+    assert set(observation.seconds) == {"fit", "perceive", "store"}
     (stored,) = engine.memory.frames
     assert stored.camera == fit_camera(frame().camera, 64, 32)
     assert engine.newest_stamp_ns == 7

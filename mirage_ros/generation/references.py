@@ -101,6 +101,16 @@ class ReferenceBank:
         self._frames = []
         self._likeness = np.zeros((0, 0))
 
+    def forget(
+        self,
+        stamps_ns: NDArray[np.int64],  # (K,)
+    ) -> None:
+        """Forget the frames of these stamps."""
+        gone = set(stamps_ns.tolist())
+        kept = [n for n, frame in enumerate(self._frames) if frame.stamp_ns not in gone]
+        self._frames = [self._frames[number] for number in kept]
+        self._likeness = self._likeness[np.ix_(kept, kept)]
+
     def branch(self) -> ReferenceBank:
         """A bank that begins as this one is now; frames are shared, adding to one leaves the other.
 

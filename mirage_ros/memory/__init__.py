@@ -2,6 +2,7 @@
 
 from mirage_ros.memory.backprojection import CellDepthConfig
 from mirage_ros.memory.base import (
+    CorrectableMemory,
     MemoryBranch,
     MemoryCloud,
     MemoryUpdate,
@@ -26,6 +27,7 @@ __all__ = [
     "Carving",
     "CarvingConfig",
     "CellDepthConfig",
+    "CorrectableMemory",
     "Keyframes",
     "LatentMemory",
     "LatentMemoryConfig",

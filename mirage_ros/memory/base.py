@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from mirage_ros.errors import MemoryFormatError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory.backprojection import CellDepthConfig
+from mirage_ros.memory.carving import Carving
+from mirage_ros.memory.keyframe_table import Keyframes, SurfacePoints
 
 Poses = Sequence[NDArray[np.float64]] | NDArray[np.float64]  # (T, 4, 4)
 
@@ -213,5 +215,39 @@ class SpatialMemory(ReadableMemory, Protocol):
             MemoryFormatError: the file does not fit this memory, or is in another frame than
                 ``frame_id``; nothing has changed then.
             OSError: it cannot be read.
+        """
+        ...
+
+
+@runtime_checkable
+class CorrectableMemory(Protocol):
+    """Also: a memory that can be put right, because it knows which keyframe saw what."""
+
+    def carve(
+        self,
+        depth: NDArray[np.float32],  # (H, W) measured z-depth in metres; 0 or NaN = unknown
+        camera: PinholeCamera,  # pixel camera
+        T_world_camera: NDArray[np.float64],  # (4, 4)
+    ) -> Carving:
+        """Doubt what a view sees through, and forget what is doubted enough."""
+        ...
+
+    def surfaces(
+        self,
+        camera: PinholeCamera,  # pixel camera
+        T_world_camera: NDArray[np.float64],  # (4, 4)
+    ) -> SurfacePoints:
+        """Observed surfaces in and about a view."""
+        ...
+
+    def keyframes(self) -> Keyframes:
+        """Where the keyframes stand that what is observed came with."""
+        ...
+
+    def move_keyframes(self, moved: Keyframes) -> int:
+        """Let keyframes of these stamps stand elsewhere, with all they saw; how many there were.
+
+        Raises:
+            PoseError: a pose is not rigid.
         """
         ...

@@ -50,6 +50,31 @@ class Keyframes:
         return len(self.stamps_ns)
 
 
+@dataclass(frozen=True)
+class PlacedTokens:
+    """N tokens as their keyframes saw them.
+
+    Attributes:
+        stamps_ns: (N,) int64, when the keyframe was seen.
+        cells: (N,) int64 number of the cell in the keyframe's grid, row by row.
+        depths: (N,) float32 z-depth in the keyframe, metres.
+    """
+
+    stamps_ns: NDArray[np.int64]
+    cells: NDArray[np.int64]
+    depths: NDArray[np.float32]
+
+
+def placed_tokens(store: TokenArrays) -> PlacedTokens:
+    """All tokens of a store."""
+    tokens = store.tokens
+    return PlacedTokens(
+        store.stamps_ns[tokens.keyframe.long()].cpu().numpy(),
+        tokens.cell.long().cpu().numpy(),
+        tokens.depth.float().cpu().numpy(),
+    )
+
+
 def surfaces_in_view(
     store: TokenArrays,
     grid: PinholeCamera,  # of the latent grid

@@ -16,6 +16,9 @@ from mirage_ros.memory.layers import Layers
 from mirage_ros.memory.token_store import TokenArrays
 from mirage_ros.memory.view_tokens import View
 
+#: How far the depth of what was imagined is believed, beside 1 for what a sensor measured.
+IMAGINED_CONFIDENCE = 0.25
+
 if TYPE_CHECKING:
     from mirage_ros.memory.latent_memory import LatentMemory
 
@@ -97,7 +100,7 @@ class LatentBranch:
             view = View(
                 latents=latents[number],
                 depth=depth[number],
-                share=torch.ones_like(depth[number]),
+                share=torch.full_like(depth[number], IMAGINED_CONFIDENCE),
                 contrast=torch.zeros_like(depth[number]),
                 grid=grid,
                 focal=float(np.sqrt(camera.fx * camera.fy)),

@@ -23,9 +23,11 @@ from mirage_ros.memory.carving import Carving, judge_tokens
 from mirage_ros.memory.features import FeatureFormat
 from mirage_ros.memory.keyframe_table import (
     Keyframes,
+    PlacedTokens,
     SurfacePoints,
     keyframes_of,
     move_keyframes,
+    placed_tokens,
     surfaces_in_view,
 )
 from mirage_ros.memory.latent_branch import LatentBranch
@@ -203,7 +205,10 @@ class LatentMemory:
         grid = camera.latent(self.codec.spatial_stride)
         return surfaces_in_view(self._observed, grid, pose, self.config.readout)
 
-    @property
+    def placed_tokens(self) -> PlacedTokens:
+        """Observed tokens as their keyframes saw them."""
+        return placed_tokens(self._observed)
+
     def keyframes(self) -> Keyframes:
         """Where the keyframes stand that observed tokens came with."""
         return keyframes_of(self._observed)

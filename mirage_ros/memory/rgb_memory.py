@@ -183,6 +183,8 @@ class RgbMemory:
         self._clock += 1
         config = self.config
         valid = (frame.depth >= config.min_depth) & (frame.depth <= config.max_depth)
+        if frame.dynamic is not None:
+            valid &= ~frame.dynamic
         points = points_of(frame.image, frame.depth, valid, frame.camera, frame.T_world_camera)
         if isinstance(self._observed, VoxelPoints):
             focal = math.sqrt(frame.camera.fx * frame.camera.fy)

@@ -152,7 +152,7 @@ class Engine:
 
     def cloud(self, *, with_features: bool) -> MemoryCloud:
         """What is in memory, as plain arrays."""
-        return self.model.memory.cloud(with_features=with_features)
+        return self.model.cloud(with_features=with_features)
 
     def _convert(self, paired: PairedFrame) -> RgbdFrame:
         if isinstance(paired.image, CompressedImage):

@@ -51,12 +51,12 @@ def test_moved_keyframes_take_their_tokens_along() -> None:
         assert (one.coverage == other.coverage).all()
         assert one.coverage.all()
         np.testing.assert_allclose(one.latents, other.latents)
-    np.testing.assert_allclose(memory.keyframes.T_world_camera[1], move @ second.T_world_camera)
+    np.testing.assert_allclose(memory.keyframes().T_world_camera[1], move @ second.T_world_camera)
 
 
 def test_all_grids_of_a_keyframe_move() -> None:
     memory = memory_of(wall(), grids=4)
-    moved = memory.keyframes.T_world_camera[:1].copy()
+    moved = memory.keyframes().T_world_camera[:1].copy()
     moved[0, 2, 3] = 1.0
     assert memory.move_keyframes(Keyframes(np.array([0]), moved)) == 1
     np.testing.assert_allclose(memory.tokens().position[:, 2], 3.0, atol=1e-6)
@@ -78,7 +78,7 @@ def test_poses_that_are_not_rigid_change_nothing() -> None:
     memory = memory_of(wall())
     with pytest.raises(PoseError):
         memory.move_keyframes(Keyframes(np.array([0]), 2.0 * np.eye(4)[None]))
-    np.testing.assert_allclose(memory.keyframes.T_world_camera[0], np.eye(4))
+    np.testing.assert_allclose(memory.keyframes().T_world_camera[0], np.eye(4))
 
 
 def test_confidence_of_depth_and_moving_pixels() -> None:

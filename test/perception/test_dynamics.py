@@ -1,0 +1,95 @@
+"""The filter on walls before which a board is put up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from walls import HEIGHT, WIDTH, wall
+
+from mirage_ros.frames import RgbdFrame
+from mirage_ros.perception.dynamics import DynamicsConfig, DynamicsFilter
+from mirage_ros.perception.quarantine import QuarantineConfig
+
+STILL = DynamicsConfig(flow=False, waiting=QuarantineConfig(seconds=0.0), widen=0)
+#: Pixels that the board covers.
+BOARD = (slice(16, 48), slice(32, 64))
+
+
+def seen_from(offset: float, *, board: bool, stamp: int = 0) -> RgbdFrame:
+    frame = replace(wall(offset), stamp_ns=stamp)
+    if board:
+        assert frame.depth is not None
+        frame.depth[BOARD] = 1.0
+    return frame
+
+
+def look(filter_: DynamicsFilter, frame: RgbdFrame):  # type: ignore[no-untyped-def]
+    seen = filter_.look(frame)
+    filter_.remember(replace(frame, dynamic=seen.mask))
+    return seen
+
+
+def board_pixels() -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[BOARD] = True
+    return mask
+
+
+def test_the_first_view_is_believed_whatever_it_shows() -> None:
+    assert not look(DynamicsFilter(16, STILL), seen_from(0.0, board=True)).mask.any()
+
+
+def test_what_came_waits_for_three_views_and_is_then_believed() -> None:
+    filter_ = DynamicsFilter(16, STILL)
+    assert not look(filter_, seen_from(0.0, board=False)).mask.any()
+    for number in range(5):
+        seen = look(filter_, seen_from(0.0, board=True, stamp=1 + number))
+        if number < 2:
+            assert (seen.mask == board_pixels()).all()
+            assert seen.new == board_pixels().mean()
+        else:
+            assert not seen.mask.any()
+
+
+def test_what_was_out_of_view_before_is_not_new() -> None:
+    """The board is seen from the side; the view before looked elsewhere."""
+    filter_ = DynamicsFilter(16, STILL)
+    look(filter_, seen_from(-3.0, board=False))
+    assert not look(filter_, seen_from(0.0, board=True)).mask.any()
+
+
+def test_specks_are_left_out_and_marks_widened() -> None:
+    config = replace(STILL, least_samples=8, widen=1)
+    filter_ = DynamicsFilter(16, config)
+    look(filter_, seen_from(0.0, board=False))
+    speck = seen_from(0.0, board=False, stamp=1)
+    assert speck.depth is not None
+    speck.depth[4:8, 4:8] = 1.0
+    assert not look(filter_, speck).mask.any()
+    seen = look(filter_, seen_from(0.0, board=True, stamp=2))
+    wider = np.zeros((HEIGHT, WIDTH), bool)
+    wider[12:52, 28:68] = True
+    assert (seen.mask == wider).all()
+
+
+def test_masks_from_outside_are_kept() -> None:
+    dynamic = np.zeros((HEIGHT, WIDTH), bool)
+    dynamic[3, 5] = True
+    seen = DynamicsFilter(16, STILL).look(replace(wall(), dynamic=dynamic))
+    assert (seen.mask == dynamic).all()
+    assert seen.masked == dynamic.mean()
+
+
+def test_switched_off() -> None:
+    filter_ = DynamicsFilter(16, replace(STILL, quarantine=False))
+    look(filter_, seen_from(0.0, board=False))
+    assert not look(filter_, seen_from(0.0, board=True)).mask.any()
+    assert filter_.nbytes == 0
+
+
+def test_forgotten_views_say_nothing() -> None:
+    filter_ = DynamicsFilter(16, STILL)
+    look(filter_, seen_from(0.0, board=False))
+    filter_.clear()
+    assert not look(filter_, seen_from(0.0, board=True)).mask.any()
