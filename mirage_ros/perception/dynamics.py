@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.perception.flow import FlowConfig, residual_flow
-from mirage_ros.perception.free_space import FREE, FreeSpace, FreeSpaceConfig, camera_points
+from mirage_ros.perception.free_space import (
+    FREE,
+    SURFACE,
+    UNKNOWN,
+    FreeSpace,
+    FreeSpaceConfig,
+    camera_points,
+)
 from mirage_ros.perception.quarantine import Quarantine, QuarantineConfig
 
 
@@ -115,13 +122,14 @@ class DynamicsFilter:
         """
         shape = frame.image.shape[:2]
         nowhere = np.zeros(shape, dtype=np.bool_)
-        new = self._new(frame) if self.config.quarantine else nowhere
-        moving, reason = nowhere, ""
+        new, known, moving, reason = nowhere, None, nowhere, ""
+        if self.config.quarantine:
+            new, known = self._new(frame)
         if self.config.flow and previous is not None:
             flow = residual_flow(previous, frame, self.config.residual)
             reason = flow.reason
             if flow.usable:
-                moving = self._cleaned(flow.moving)
+                moving = self._cleaned(flow.moving, known)
         masked = nowhere if frame.dynamic is None else frame.dynamic
         return Dynamics(
             new | moving | masked,
@@ -144,8 +152,13 @@ class DynamicsFilter:
         """Let earlier views stand elsewhere."""
         self._free_space.move(stamps_ns, T_world_camera)
 
-    def _new(self, frame: RgbdFrame) -> NDArray[np.bool_]:  # (H, W)
-        """Surfaces where earlier views saw free space, unless enough views agree on them."""
+    def _new(
+        self, frame: RgbdFrame
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:  # (H, W), (h, w) samples
+        """Surfaces where earlier views saw free space, unless enough views agree on them.
+
+        And the samples whose surface earlier views saw in its place.
+        """
         assert frame.depth is not None
         step, camera = self._step, frame.camera
         offset = step // 2
@@ -156,19 +169,28 @@ class DynamicsFilter:
         points = camera_points(
             np.where(known, depth, np.float32(1.0)), pixels, camera, frame.T_world_camera
         )
-        suspicious = np.zeros(depth.shape, dtype=np.bool_)
-        suspicious[known] = self._free_space.judge(points[known]) == FREE
-        suspicious = _without_specks(suspicious, self.config.least_samples)
+        verdict = np.full(depth.shape, UNKNOWN, dtype=np.uint8)
+        verdict[known] = self._free_space.judge(points[known])
+        suspicious = _without_specks(verdict == FREE, self.config.least_samples)
         if suspicious.any():
             suspicious[suspicious] = self._quarantine.waits(points[suspicious], frame.stamp_ns)
-        return self._full(suspicious, frame.image.shape[:2])
+        return self._full(suspicious, frame.image.shape[:2]), verdict == SURFACE
 
-    def _cleaned(self, moving: NDArray[np.bool_]) -> NDArray[np.bool_]:  # (H, W) both
-        """Pixels brought to the samples and back, without specks, widened."""
+    def _cleaned(
+        self,
+        moving: NDArray[np.bool_],  # (H, W)
+        still: NDArray[np.bool_] | None,  # (h, w) samples that stood there before
+    ) -> NDArray[np.bool_]:  # (H, W)
+        """Pixels brought to the samples and back, without specks, widened.
+
+        What stood in its place before does not move, whatever the flow says: along edges of rich
+        scenes flow errs.
+        """
         step = self._step
-        rows, columns = moving.shape
-        size = (max(1, columns // step), max(1, rows // step))
+        size = (-(-moving.shape[1] // step), -(-moving.shape[0] // step))
         small = cv2.resize(moving.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.5
+        if still is not None:
+            small &= ~still[: size[1], : size[0]]
         return self._full(_without_specks(small, self.config.least_samples), moving.shape)
 
     def _full(

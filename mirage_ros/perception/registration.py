@@ -58,7 +58,8 @@ class RegistrationConfig:
         iterations: at most.
         token_noise: standard deviation of a token from its surface at no distance, metres.
         depth_noise: the same for each metre of depth squared, metres.
-        independent: pairs that count as independent at most: errors of neighbours are alike.
+        independent: pairs that count as independent at most. Errors of a sensor are alike all over
+            the picture: counted one by one they would outweigh good odometry.
         odometry_distance: standard deviation of a metre driven, metres.
         odometry_angle: standard deviation of a radian turned, radians.
         odometry_bend: standard deviation of the heading after a metre driven, radians.
@@ -86,7 +87,7 @@ class RegistrationConfig:
     iterations: int = 10
     token_noise: float = 0.005
     depth_noise: float = 0.0005
-    independent: float = 1000.0
+    independent: float = 30.0
     odometry_distance: float = 0.03
     odometry_angle: float = 0.02
     odometry_bend: float = 0.03

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from walls import HEIGHT, WIDTH, wall
 
 from mirage_ros.frames import RgbdFrame
+from mirage_ros.perception import dynamics
 from mirage_ros.perception.dynamics import DynamicsConfig, DynamicsFilter
+from mirage_ros.perception.flow import FlowEvidence
 from mirage_ros.perception.quarantine import QuarantineConfig
 
 STILL = DynamicsConfig(flow=False, waiting=QuarantineConfig(seconds=0.0), widen=0)
@@ -93,3 +96,20 @@ def test_forgotten_views_say_nothing() -> None:
     look(filter_, seen_from(0.0, board=False))
     filter_.clear()
     assert not look(filter_, seen_from(0.0, board=True)).mask.any()
+
+
+def test_what_stood_in_its_place_before_does_not_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flow of a rich scene errs; that the surface was there before counts more."""
+    everywhere = FlowEvidence(np.ones((HEIGHT, WIDTH), bool), usable=True)
+    monkeypatch.setattr(dynamics, "residual_flow", lambda *_: everywhere)
+    filter_ = DynamicsFilter(16, replace(STILL, flow=True))
+    frame = seen_from(0.0, board=False)
+    assert filter_.look(frame, frame).moving == 1.0
+    filter_.remember(frame)
+    assert filter_.look(frame, frame).mask.mean() < 0.3  # the rim, which no view can judge
+    board = seen_from(0.0, board=True, stamp=1)
+    assert filter_.look(board, board).mask[BOARD].all()
+    unusable = FlowEvidence(np.ones((HEIGHT, WIDTH), bool), usable=False, reason="a scene cut")
+    monkeypatch.setattr(dynamics, "residual_flow", lambda *_: unusable)
+    seen = filter_.look(frame, frame)
+    assert (seen.moving, seen.reason) == (0.0, "a scene cut")

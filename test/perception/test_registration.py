@@ -129,7 +129,7 @@ def test_the_covariance_is_large_where_the_geometry_tells_nothing() -> None:
     assert max(wall[4, 4], wall[5, 5]) < 0.05 * prior_angle
     frame = seen(CORNER, np.eye(4), np.eye(4))
     corner = Registrar(config).register(frame, remembered(CORNER), moved, turned).covariance
-    assert np.diag(corner)[:3].max() < 0.05 * prior
+    assert np.diag(corner)[:3].max() < 0.1 * prior
     assert np.diag(corner)[3:].max() < 0.05 * prior_angle
 
 
