@@ -93,7 +93,7 @@ def test_strength_one_is_what_is_asked_for_and_zero_is_nothing() -> None:
 
 
 def test_worse_sensors_cost(walk: Walk) -> None:
-    strengths = (0.0, 1.5, 3.0)
+    strengths = (0.0, 3.0)
     figures = measure_sensor(
         walk,
         [0, 4, 8],
@@ -104,14 +104,14 @@ def test_worse_sensors_cost(walk: Walk) -> None:
     )
     assert [(row.case, row.source, row.strength) for row in figures] == [
         (name, source, strength)
-        for name, strength in zip(("clean", "7.5 % scale", "15 % scale"), strengths, strict=True)
+        for name, strength in zip(("clean", "15 % scale"), strengths, strict=True)
         for source in (AS_MEASURED, BELIEVED)
     ]
     by_source = [
         [row.common_psnr_db for row in figures if row.source == s] for s in (AS_MEASURED, BELIEVED)
     ]
-    for clean, worse, worst in by_source:
-        assert clean > worse > worst
+    for clean, worse in by_source:
+        assert clean > worse + 0.3
     assert np.allclose(*by_source, atol=0.2), "there is nothing to disbelieve in a smooth wall"
     assert all(0.5 < row.covered <= 1.0 and row.tokens > 0 for row in figures)
 
