@@ -22,6 +22,10 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             "tour", default_value="true", description="Drive a tour; false: drive by /cmd_vel"
         ),
+        DeclareLaunchArgument("people", default_value="0", description="How many walk about"),
+        DeclareLaunchArgument(
+            "registration", default_value="", description="Correct poses by what is remembered"
+        ),
         DeclareLaunchArgument("rviz", default_value="true", description="Start RViz"),
         DeclareLaunchArgument(
             "params_file",
@@ -33,6 +37,7 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(share / "launch" / "world_model.launch.py")),
         launch_arguments={
             "backend": LaunchConfiguration("backend"),
+            "registration": LaunchConfiguration("registration"),
             "params_file": LaunchConfiguration("params_file"),
         }.items(),
     )
@@ -44,6 +49,7 @@ def generate_launch_description() -> LaunchDescription:
         parameters=[
             {
                 "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
+                "people": ParameterValue(LaunchConfiguration("people"), value_type=int),
                 "tour": ParameterValue(LaunchConfiguration("tour"), value_type=bool),
             }
         ],

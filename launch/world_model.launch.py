@@ -15,7 +15,16 @@ from launch_ros.actions import LifecycleNode
 from launch import LaunchContext, LaunchDescription
 
 #: Inputs that launch arguments of the same name remap.
-INPUTS = ("image", "camera_info", "depth", "odom", "pose", "plan")
+INPUTS = (
+    "image",
+    "camera_info",
+    "depth",
+    "dynamic_mask",
+    "odom",
+    "pose",
+    "corrected_trajectory",
+    "plan",
+)
 
 #: Parameters of the backend wan2.2 that launch arguments of the same name set.
 WAN_ARGUMENTS = ("model", "side_branch", "tiny_decoder", "prompt")
@@ -45,6 +54,21 @@ def generate_launch_description() -> LaunchDescription:
             "memory_file",
             default_value="",
             description="Saved memory to begin with; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "depth_source",
+            default_value="",
+            description="sensor, monocular or sensor_and_monocular; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "depth_model",
+            default_value="",
+            description="Model that predicts depth; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "registration",
+            default_value="",
+            description="Correct poses by what is remembered; empty: as params_file says",
         ),
         DeclareLaunchArgument(
             "params_file",
@@ -91,13 +115,13 @@ def generate_launch_description() -> LaunchDescription:
 def _node(context: LaunchContext, config: Path) -> list[LifecycleNode]:
     """The node; launch arguments that are empty leave the parameter file's values alone."""
     overrides: dict[str, object] = {}
-    for name in ("use_sim_time", "autostart"):
+    for name in ("use_sim_time", "autostart", "registration"):
         value = LaunchConfiguration(name).perform(context).lower()
         if value not in ("", "true", "false"):
             raise ValueError(f"{name} must be true, false or empty. Got '{value}'")
         if value:
             overrides[name] = value == "true"
-    for name in ("backend", "memory_file"):
+    for name in ("backend", "memory_file", "depth_source", "depth_model"):
         value = LaunchConfiguration(name).perform(context)
         if value:
             overrides[name] = value

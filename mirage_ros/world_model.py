@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from mirage_ros.codec.base import Codec
 from mirage_ros.codec.pixels import as_codec_frames
-from mirage_ros.errors import ConfigurationError, PoseError
+from mirage_ros.errors import ConfigurationError, FrameError, PoseError
 from mirage_ros.frames import RgbdFrame, fit_camera, fit_frame
 from mirage_ros.generation.base import Generator
 from mirage_ros.generation.references import ReferenceBank
@@ -380,8 +381,10 @@ class WorldModel:
                 # Turning to and fro: what is stored is seen, seen again, and seen from aside.
                 image[:, :: 2 + number] = 255
                 turn = exp_twist([0.0, 0.0, 0.0], [0.0, 0.4 * (number % 2), 0.0], 1.0)
-                frame = RgbdFrame(number, image, depth, camera, turn)
-                self.observe(frame)
+                previous, frame = frame, RgbdFrame(number, image, depth, camera, turn)
+                # A depth model may make nothing of stripes.
+                with suppress(FrameError):
+                    self.observe(frame, previous)
         start = np.eye(4) if frame is None else frame.T_world_camera
         # The second chunk is the first with frames before it.
         chunks = 2 if self.generator.preceding_count else 1

@@ -236,6 +236,10 @@ class _SensorThenModel:
         nothing = np.zeros((1, 1), dtype=np.float32)
         return self._model.estimate(frame, known if self._aligned else lambda: nothing)
 
+    def clear(self) -> None:
+        self._sensor.clear()
+        self._model.clear()
+
 
 def _figures(
     cases: Sequence[_Case],

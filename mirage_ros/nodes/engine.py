@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage
 
-from mirage_ros.errors import FrameError
+from mirage_ros.errors import FrameError, MirageError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.nodes.calibration import CalibrationCache
 from mirage_ros.nodes.goal_paths import CandidatePath
@@ -26,8 +26,8 @@ from mirage_ros.nodes.statistics import StageTimer
 
 if TYPE_CHECKING:
     from mirage_ros.geometry import PinholeCamera
-    from mirage_ros.memory import MemoryCloud, MemoryUpdate
-    from mirage_ros.world_model import PredictedView, WorldModel
+    from mirage_ros.memory import MemoryCloud
+    from mirage_ros.world_model import Observation, PredictedView, WorldModel
 
 
 class Engine:
@@ -45,16 +45,33 @@ class Engine:
         self._timer = timer
         model.stages = timer
 
-    def store(self, paired: PairedFrame) -> MemoryUpdate:
-        """Convert a paired frame and let the model observe it; what the memory did with it.
+    def store(
+        self,
+        paired: PairedFrame,
+        previous: PairedFrame | None = None,
+        without_previous: Callable[[str], None] = lambda _: None,
+    ) -> Observation:
+        """Convert a paired frame and let the model observe it; what became of it.
+
+        Args:
+            paired: what the sensors gave.
+            previous: what they gave a moment before, by which motion is seen.
+            without_previous: told why ``previous`` cannot be used, where it cannot; the frame is
+                stored all the same.
 
         Raises:
             MirageError: image, depth or calibration cannot be used.
         """
+        before = None
         with self._timer.measure("convert"):
             frame = self._convert(paired)
+            if previous is not None:
+                try:
+                    before = self._convert(previous)
+                except MirageError as error:
+                    without_previous(str(error))
         with self._timer.measure("observe"):
-            return self.model.observe(frame).update
+            return self.model.observe(frame, before)
 
     def imagine(
         self,

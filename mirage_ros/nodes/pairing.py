@@ -78,9 +78,11 @@ class FrameAssembler:
 
     Args:
         lookup_pose: gives the camera's pose at a stamp.
-        use_depth: whether a frame needs a depth message.
-        use_mask: whether a frame waits for a mask of what moves. It is a help, not a need: when
-            the image has waited long enough, or a later mask has come, it goes on without.
+        use_depth: whether a frame waits for a depth message.
+        needs_depth: whether it is given up without one.
+        use_mask: whether a frame waits for a mask of what moves. It is a help, not a need, as
+            depth may be: when the image has waited long enough, or a later one has come, it goes on
+            without.
         slop_s: largest difference between the image's stamp and a partner's, seconds.
         wait_s: how long an image waits for its partners, seconds of ``clock``.
         capacity: images that may wait, and messages kept of each partner topic.
@@ -100,11 +102,10 @@ class FrameAssembler:
         capacity: int,
         on_drop: Callable[[str, str], None],
         on_without: Callable[[str, str], None],
+        needs_depth: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lookup_pose = lookup_pose
-        self._use_depth = use_depth
-        self._use_mask = use_mask
         self._slop_ns = round(slop_s * 1e9)
         self._wait_s = wait_s
         self._capacity = capacity
@@ -115,6 +116,9 @@ class FrameAssembler:
         self._infos = _Stamped("camera_info", capacity)
         self._depths = _Stamped("depth", capacity)
         self._masks = _Stamped("dynamic_mask", capacity)
+        depths, masks = [self._depths] if use_depth else [], [self._masks] if use_mask else []
+        self._needs = [self._infos, *(depths if needs_depth else [])]
+        self._helps = [*([] if needs_depth else depths), *masks]
         self._newest_emitted: int | None = None
 
     def add_image(self, stamp_ns: int, message: Any) -> None:
@@ -174,20 +178,22 @@ class FrameAssembler:
         self, pending: _PendingImage, overdue: bool
     ) -> tuple[PairedFrame | None, tuple[str, str] | None]:
         """(frame, None) if complete, (None, (topic, reason)) if hopeless, else (None, None)."""
-        partners: dict[str, Any] = {"camera_info": None, "depth": None}
-        for buffer in (self._infos, self._depths) if self._use_depth else (self._infos,):
+        partners: dict[str, Any] = {}
+        for buffer in self._needs:
             distance, message = buffer.nearest(pending.stamp_ns)
             if distance is None or distance > self._slop_ns:
                 reason = f"an image came without it: {self._lack(distance)}"
                 return None, (buffer.topic, reason) if overdue else None
             partners[buffer.topic] = message
-        mask, mask_distance = None, None
-        if self._use_mask:
-            mask_distance, mask = self._masks.nearest(pending.stamp_ns)
-            if mask_distance is None or mask_distance > self._slop_ns:
-                mask = None
-                if not overdue and not self._masks.is_past(pending.stamp_ns + self._slop_ns):
+        lacking: dict[str, str] = {}
+        for buffer in self._helps:
+            distance, message = buffer.nearest(pending.stamp_ns)
+            if distance is None or distance > self._slop_ns:
+                if not overdue and not buffer.is_past(pending.stamp_ns + self._slop_ns):
                     return None, None
+                lacking[buffer.topic] = self._lack(distance)
+            else:
+                partners[buffer.topic] = message
         try:
             pose = self._lookup_pose(pending.stamp_ns, pending.message.header.frame_id, overdue)
         except PoseError as error:
@@ -198,13 +204,13 @@ class FrameAssembler:
         frame = PairedFrame(
             pending.stamp_ns,
             pending.message,
-            partners["camera_info"],
-            partners["depth"],
+            partners[self._infos.topic],
+            partners.get(self._depths.topic),
             pose,
-            mask,
+            partners.get(self._masks.topic),
         )
-        if self._use_mask and mask is None:
-            self._on_without(self._masks.topic, self._lack(mask_distance))
+        for topic, reason in lacking.items():
+            self._on_without(topic, reason)
         return frame, None
 
     def _lack(self, distance_ns: int | None) -> str:

@@ -77,7 +77,7 @@ def plan_arrays(msg: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         PoseError: empty, or a pose that is not finite or not a rotation; it is named.
     """
     if not msg.poses:
-        raise PoseError("a plan must hold at least one pose. Got none")
+        raise PoseError("a path must hold at least one pose. Got none")
     positions = [(p.x, p.y, p.z) for p in (stamped.pose.position for stamped in msg.poses)]
     rotations = [(q.x, q.y, q.z, q.w) for q in (stamped.pose.orientation for stamped in msg.poses)]
     stamps = np.array([stamp_to_ns(p.header.stamp) for p in msg.poses], dtype=np.int64)

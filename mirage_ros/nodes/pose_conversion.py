@@ -88,6 +88,23 @@ def stamped_transform(
     return message
 
 
+def pose_with_covariance_elsewhere(
+    T_world_a: NDArray[np.float64],  # (4, 4)
+    covariance: NDArray[np.float64],  # (6, 6) x, y, z, then rotations, about the world's axes
+    T_a_b: NDArray[np.float64],  # (4, 4) exact: b is fixed to a
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (4, 4), (6, 6)
+    """Pose and covariance of another frame of the same rigid body, as ROS wants both.
+
+    A small rotation w about a's origin moves b's by w x r, where r leads from a to b.
+    """
+    T_world_b: NDArray[np.float64] = T_world_a @ T_a_b
+    x, y, z = T_world_b[:3, 3] - T_world_a[:3, 3]
+    carry = np.eye(6)
+    carry[:3, 3:] = [[0.0, z, -y], [-z, 0.0, x], [y, -x, 0.0]]
+    moved: NDArray[np.float64] = carry @ covariance @ carry.T
+    return T_world_b, (moved + moved.T) / 2.0
+
+
 def twist_arrays(
     twist: Twist,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # (3,) m/s, (3,) rad/s

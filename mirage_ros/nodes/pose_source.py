@@ -82,6 +82,11 @@ def pose_source_config(get: Callable[[str], Any], tf_available: bool) -> PoseSou
             "pose_source 'tf' needs tf2_ros, which is not installed: "
             "use odometry, pose or pose_with_covariance"
         )
+    if get("odom_frame") and not tf_available:
+        raise ConfigurationError(
+            f"odom_frame '{get('odom_frame')}' needs tf2_ros, which is not installed: leave it "
+            "empty, or give corrected_trajectory"
+        )
     of_base = source != "tf" or get("plan_pose_of") == "base"
     knows_base = source == "odometry" or get("base_frame") or get("T_base_camera")
     if get("pose_of") == "base" and of_base and not knows_base:
@@ -216,6 +221,16 @@ class PoseSource:
                 f"'{self._child_frame}' to '{camera_frame}' ({error})",
                 retriable=error.retriable,
             ) from error
+
+    def extrinsics_of(
+        self, pose_of: str, camera_frame: str
+    ) -> NDArray[np.float64]:  # (4, 4) from the camera
+        """To what a path's poses are of: the base, or the camera itself.
+
+        Raises:
+            PoseUnavailableError: as :meth:`base_extrinsics`.
+        """
+        return np.eye(4) if pose_of == "camera" else self.base_extrinsics(camera_frame)
 
     def twist(
         self, T_source_camera: NDArray[np.float64]

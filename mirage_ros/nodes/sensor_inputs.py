@@ -50,6 +50,7 @@ class InputConfig:
 
     image_transport: str
     use_depth: bool
+    depth_source: str
     use_dynamic_mask: bool
     sync_slop: float
     sync_wait: float
@@ -100,6 +101,7 @@ class SensorInputs:
         self._assembler = FrameAssembler(
             pose_source.camera_pose,
             use_depth=config.use_depth,
+            needs_depth=config.depth_source == "sensor",
             use_mask=config.use_dynamic_mask,
             slop_s=config.sync_slop,
             wait_s=config.sync_wait,

@@ -8,14 +8,12 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 from nav_msgs.msg import Path
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from mirage_ros.errors import CameraError, ConfigurationError, MirageError, PoseError
+from mirage_ros.errors import ConfigurationError, MirageError, PoseError
 from mirage_ros.geometry import PinholeCamera, PoseBuffer, PoseUnavailableError
 from mirage_ros.keyframes import KeyframePolicy
 from mirage_ros.nodes.calibration import CalibrationCache
@@ -23,15 +21,19 @@ from mirage_ros.nodes.cloud_publisher import CloudPublisher
 from mirage_ros.nodes.engine import Engine
 from mirage_ros.nodes.goal_paths import GoalLimits
 from mirage_ros.nodes.goals import GoalContext, Goals
+from mirage_ros.nodes.keyframe_jobs import KeyframeJobs
+from mirage_ros.nodes.keyframe_mover import KeyframeMover
 from mirage_ros.nodes.memory_jobs import MemoryJobs
 from mirage_ros.nodes.pairing import PairedFrame
 from mirage_ros.nodes.parameters import ParameterTable
+from mirage_ros.nodes.perception_publisher import PerceptionPublisher
 from mirage_ros.nodes.plan_input import CameraState, PathSettings, Plan, plan_arrays, target_poses
 from mirage_ros.nodes.pose_source import PoseSource, pose_source_config
 from mirage_ros.nodes.prediction_publisher import PredictionPublisher, RolloutHeader
 from mirage_ros.nodes.sensor_inputs import InputConfig, SensorInputs
 from mirage_ros.nodes.statistics import StageTimer
 from mirage_ros.nodes.status import Counters
+from mirage_ros.nodes.trajectory_input import TrajectoryInput
 from mirage_ros.nodes.transforms import Transforms
 from mirage_ros.nodes.warner import ThrottledWarner
 from mirage_ros.nodes.worker import Worker
@@ -42,7 +44,11 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 #: Slots of the worker, most urgent first.
-_KEYFRAME, _GOAL, _ROLLOUT, _CLOUD = "keyframe", "goal", "rollout", "cloud"
+_KEYFRAME, _MOVES, _GOAL, _ROLLOUT, _CLOUD = "keyframe", "moves", "goal", "rollout", "cloud"
+
+#: Those that a rollout does between its steps. It reads a branch of the memory, so what is stored
+#: meanwhile does not change it, and a long one must not keep the robot from remembering.
+_BETWEEN_STEPS = (_KEYFRAME, _MOVES)
 
 
 class Session:
@@ -79,7 +85,8 @@ class Session:
         self._cleanup = ExitStack()
         calibration = CalibrationCache(parameters["image_is_rectified"])
         self._engine = Engine(model, calibration, self.timer)
-        self._worker = Worker((_KEYFRAME, _GOAL, _ROLLOUT, _CLOUD), self._worker_failed)
+        slots = (_KEYFRAME, _MOVES, _GOAL, _ROLLOUT, _CLOUD)
+        self._worker = Worker(slots, self._worker_failed)
         self.memory = MemoryJobs(
             self._engine, self._worker, self.timer, self._world_frame, self._loaded_in_worker
         )
@@ -89,7 +96,6 @@ class Session:
         self._plan_serial = 0
         self._begun_plan_serial = 0
         self._timed_plan_serial = 0
-        self._keyframe: PairedFrame | None = None
         self._rollouts = 0
         self._run = f"{time.time_ns():x}"
         try:
@@ -110,6 +116,15 @@ class Session:
         self._cleanup.callback(self._predictions.destroy)
         self._cloud = CloudPublisher(node, warner)
         self._cleanup.callback(self._cloud.destroy)
+        self._mover = KeyframeMover(
+            self._engine,
+            self.counters,
+            warner,
+            parameters["keyframe_move_distance"],
+            parameters["keyframe_move_angle"],
+            self._memory_changed,
+        )
+        self._keyframes = self._create_keyframe_jobs()
         self._inputs = SensorInputs(
             node,
             InputConfig(**{name: parameters[name] for name in InputConfig.__dataclass_fields__}),
@@ -130,6 +145,38 @@ class Session:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._cleanup.callback(node.destroy_subscription, plan_subscription)
+        if parameters["corrected_trajectory"]:
+            trajectory = TrajectoryInput(
+                node,
+                warner,
+                self._poses,
+                lambda: self._state,
+                lambda path: self._worker.offer(_MOVES, lambda: self._mover.follow(path)),
+            )
+            self._cleanup.callback(trajectory.destroy)
+
+    def _create_keyframe_jobs(self) -> KeyframeJobs:
+        get = self._parameters
+        publisher = PerceptionPublisher(
+            self._node, self._transforms, self._world_frame, get["memory_frame"]
+        )
+        self._cleanup.callback(publisher.destroy)
+        return KeyframeJobs(
+            self._engine,
+            self._worker,
+            _KEYFRAME,
+            self._poses,
+            self._mover,
+            publisher,
+            self.counters,
+            self.timer,
+            self._warner,
+            needs_depth=get["depth_source"] == "sensor",
+            sees_motion=get["optical_flow"],
+            odom_frame=get["odom_frame"],
+            now_ns=self._now_ns,
+            changed=self._memory_changed,
+        )
 
     def _create_goals(self) -> Goals:
         get = self._parameters
@@ -150,7 +197,7 @@ class Session:
             context,
             slot=_GOAL,
             preempts=(_GOAL, _ROLLOUT),
-            between_steps=lambda: self._worker.run_pending(_KEYFRAME),
+            between_steps=self._do_urgent_in_worker,
             changed=self._memory_changed,
             count=self.counters.predictions.tick,
         )
@@ -162,16 +209,16 @@ class Session:
     def apply_parameters(self) -> None:
         """Take over the dynamic parameters."""
         get = self._parameters
-        self._policy = KeyframePolicy(
+        policy = KeyframePolicy(
             distance=get["keyframe_distance"],
             angle=get["keyframe_angle"],
             interval=get["keyframe_interval"],
             min_interval=get["keyframe_min_interval"],
         )
+        self._keyframes.configure(policy, get["max_frame_age"])
         self._path_settings = PathSettings(
             get["horizon"], get["frame_period"], get["nominal_speed"]
         )
-        self._max_frame_age: float = get["max_frame_age"]
         self._plan_timeout: float = get["plan_timeout"]
         self._reset_on_jump: bool = get["reset_on_jump"]
         self._seed: int = get["seed"]
@@ -185,7 +232,8 @@ class Session:
     def stop(self) -> None:
         """Stop working; the memory stays."""
         self._inputs.stop()
-        self._state = self._plan = self._keyframe = None
+        self._state = self._plan = None
+        self._keyframes.restart()
         if not self._worker.stop():
             self._warner.warn("engine", "the running job does not stop; it is left behind")
         self.goals.stop()
@@ -220,9 +268,8 @@ class Session:
 
     def reset_memory(self) -> Future[int]:
         """Forget everything; the tokens that were forgotten, once that is done."""
-        self._worker.discard(_KEYFRAME)
         # What is seen from now on is stored after the reset, however near to what was forgotten.
-        self._keyframe = None
+        self._keyframes.discard()
         return self._worker.submit(self._reset_in_worker)
 
     def run_command(self, command: Callable[[], _T]) -> Future[_T]:
@@ -245,31 +292,9 @@ class Session:
         )
 
     def _on_frame(self, frame: PairedFrame, camera: PinholeCamera) -> None:
-        last = self._keyframe
-        wanted = self._policy.wants(
-            frame.stamp_ns,
-            frame.T_world_camera,
-            None if last is None else last.stamp_ns,
-            None if last is None else last.T_world_camera,
-        )
-        if frame.depth is None:
-            self._warner.warn(
-                "depth", "no depth source is configured (use_depth: false): nothing is remembered"
-            )
-        elif wanted:
-            self._keyframe = frame
-            self.counters.keyframes_wanted += 1
-            superseded = self._worker.offer(_KEYFRAME, lambda: self._store_in_worker(frame))
-            if superseded:
-                self.counters.keyframes_superseded += 1
-                self._warner.warn(
-                    "image",
-                    "a keyframe was replaced by a newer one before its turn: the engine cannot "
-                    "keep up",
-                    "superseded",
-                )
         camera_frame: str = frame.image.header.frame_id
         T_source_camera = self._poses.source_extrinsics(camera_frame)
+        self._keyframes.offer(frame, T_source_camera)
         linear, angular = self._poses.twist(T_source_camera)
         self._state = CameraState(
             frame.stamp_ns, frame.T_world_camera, linear, angular, camera, camera_frame, frame
@@ -302,48 +327,20 @@ class Session:
             self._worker.offer(_ROLLOUT, self._roll_out_in_worker, preempts=(_ROLLOUT,))
 
     def _on_time_jump(self) -> None:
-        self._worker.discard(_KEYFRAME)
+        self._keyframes.discard()
         self._inputs.clear()
         self._poses.clear()
-        self._state = self._plan = self._keyframe = None
+        self._state = self._plan = None
 
     def _on_pose_jump(self) -> None:
-        self._state = self._plan = self._keyframe = None
+        self._state = self._plan = None
+        self._keyframes.restart()
         if self._reset_on_jump:
-            self._worker.discard(_KEYFRAME)
+            self._keyframes.discard()
             self._worker.submit(self._reset_in_worker)
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
-
-    def _store_in_worker(self, frame: PairedFrame) -> None:
-        age = (self._now_ns() - frame.stamp_ns) * 1e-9
-        if abs(age) > self._max_frame_age:
-            self._give_up(
-                frame,
-                f"a frame was {age:.3f} s old when its turn came (max_frame_age "
-                f"{self._max_frame_age} s)"
-                + ("; do its clock and use_sim_time agree?" if abs(age) > 60.0 else ""),
-            )
-            return
-        try:
-            self.counters.add_update(self._engine.store(frame))
-        except MirageError as error:
-            topic = "camera_info" if isinstance(error, CameraError) else "image"
-            self._give_up(frame, str(error), topic)
-            return
-        counters = self.counters
-        counters.oldest_frame_age = max(counters.oldest_frame_age, age)
-        counters.keyframes_stored += 1
-        self._memory_changed()
-        self.timer.add("image_to_memory", (self._now_ns() - frame.stamp_ns) * 1e-9)
-
-    def _give_up(self, frame: PairedFrame, reason: str, topic: str = "image") -> None:
-        self.counters.frames_dropped += 1
-        self._warner.warn(topic, reason)
-        if self._keyframe is frame:
-            # Nothing of this place is in memory, so the next frame is a keyframe again.
-            self._keyframe = None
 
     def _roll_out_in_worker(self) -> None:
         from mirage_ros.generation import GenerationCancelled
@@ -353,8 +350,9 @@ class Session:
             return
         if plan is not None and time.perf_counter() - plan.arrival > self._plan_timeout:
             plan = None
+        pose_of = "camera" if plan is None else self._parameters["plan_pose_of"]
         try:
-            T_pose_camera = self._plan_extrinsics(state.camera_frame) if plan else np.eye(4)
+            T_pose_camera = self._poses.extrinsics_of(pose_of, state.camera_frame)
             offsets_ns, poses = target_poses(state, plan, T_pose_camera, self._path_settings)
         except (PoseError, PoseUnavailableError, ConfigurationError) as error:
             self._warner.warn("plan" if plan is not None else "prediction", str(error))
@@ -373,7 +371,7 @@ class Session:
             for view in views:
                 self._predictions.publish(header, view, int(offsets_ns[view.index]))
                 self.counters.predictions.tick()
-                self._worker.run_pending(_KEYFRAME)
+                self._do_urgent_in_worker()
                 if plan is not None and view.index == 0:
                     self._time_plan_in_worker(plan)
         except GenerationCancelled:
@@ -385,18 +383,13 @@ class Session:
             self._warner.warn("prediction", f"a rollout ended early: {error}", "rollout")
 
     def _between_steps_in_worker(self) -> bool:
-        """Whether the rollout should stop; what is more urgent is done first.
-
-        A long rollout must not keep the robot from remembering. It reads a branch of the memory,
-        so what is stored meanwhile does not change it.
-        """
-        self._worker.run_pending(_KEYFRAME)
+        """Whether the rollout should stop; what is more urgent is done first."""
+        self._do_urgent_in_worker()
         return self._worker.interrupted()
 
-    def _plan_extrinsics(self, camera_frame: str) -> NDArray[np.float64]:  # (4, 4)
-        if self._parameters["plan_pose_of"] == "camera":
-            return np.eye(4)
-        return self._poses.base_extrinsics(camera_frame)
+    def _do_urgent_in_worker(self) -> None:
+        for slot in _BETWEEN_STEPS:
+            self._worker.run_pending(slot)
 
     def _time_plan_in_worker(self, plan: Plan) -> None:
         if plan.serial != self._timed_plan_serial:
@@ -406,13 +399,15 @@ class Session:
     def _reset_in_worker(self) -> int:
         forgotten = self._engine.model.token_count
         self._engine.model.reset()
+        self._mover.forget()
         self._memory_changed()
         return forgotten
 
     def _loaded_in_worker(self) -> None:
+        self._mover.forget()
         self._memory_changed()
         # The next frame is new to this memory, wherever it is taken.
-        self._keyframe = None
+        self._keyframes.forget()
 
     def _memory_changed(self) -> None:
         """On the worker's thread, or before that has begun."""
@@ -420,6 +415,7 @@ class Session:
         self.counters.token_count = model.token_count
         self.counters.memory_bytes = model.memory_bytes
         self.counters.reference_bytes = model.reference_bytes
+        self.counters.perception_bytes = model.perception.nbytes
         self.counters.newest_observation_ns = model.newest_stamp_ns or 0
         self._cloud.is_stale = True
 

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
 from std_msgs.msg import Header
 
+from mirage_ros.geometry import rotation_angle, translation_distance
 from mirage_ros.msg import MemoryStatus, StageTiming
 from mirage_ros.nodes.gpu import gpu_memory
 from mirage_ros.nodes.pose_conversion import ns_to_stamp
 from mirage_ros.nodes.statistics import RateMeter, StageTimer
 
 if TYPE_CHECKING:
-    from mirage_ros.memory import MemoryUpdate
+    from mirage_ros.world_model import Observation
+
+
+#: Fields of the message that are counters by the same names.
+_PERCEPTION = (
+    "tokens_carved",
+    "new_share",
+    "moving_share",
+    "masked_share",
+    "registrations_accepted",
+    "registrations_refused",
+    "correction_distance",
+    "correction_angle",
+    "keyframes_moved",
+    "moves_refused",
+    "perception_bytes",
+)
 
 
 @dataclass
@@ -38,13 +58,45 @@ class Counters:
     tokens_refreshed: int = 0
     tokens_confirmed: int = 0
     tokens_evicted: int = 0
+    tokens_carved: int = 0
+    new_share: float = 0.0
+    moving_share: float = 0.0
+    masked_share: float = 0.0
+    registrations_accepted: int = 0
+    registrations_refused: int = 0
+    correction_distance: float = 0.0
+    correction_angle: float = 0.0
+    keyframes_moved: int = 0
+    moves_refused: int = 0
+    perception_bytes: int = 0
 
-    def add_update(self, update: MemoryUpdate) -> None:
-        """Count what became of the tokens of one keyframe."""
+    def add_observation(
+        self,
+        observation: Observation,
+        T_world_camera: NDArray[np.float64],  # (4, 4) as it came in
+    ) -> None:
+        """Count what became of one keyframe."""
+        update, perceived = observation.update, observation.perceived
         self.tokens_added += update.added
         self.tokens_refreshed += update.refreshed
         self.tokens_confirmed += update.confirmed
         self.tokens_evicted += update.evicted
+        if perceived.carving is not None:
+            self.tokens_carved += perceived.carving.removed
+        dynamics, registration = perceived.dynamics, perceived.registration
+        if dynamics is not None:
+            self.new_share, self.moving_share = dynamics.new, dynamics.moving
+            self.masked_share = dynamics.masked
+        elif perceived.frame.dynamic is not None:
+            self.masked_share = float(perceived.frame.dynamic.mean())
+        else:
+            self.masked_share = 0.0
+        if registration is not None:
+            self.registrations_accepted += registration.accepted
+            self.registrations_refused += not registration.accepted
+        corrected = perceived.frame.T_world_camera
+        self.correction_distance = translation_distance(T_world_camera, corrected)
+        self.correction_angle = rotation_angle(T_world_camera, corrected)
 
 
 @dataclass(frozen=True)
@@ -82,6 +134,8 @@ def memory_status(
     msg.tokens_refreshed = counters.tokens_refreshed
     msg.tokens_confirmed = counters.tokens_confirmed
     msg.tokens_evicted = counters.tokens_evicted
+    for name in _PERCEPTION:
+        setattr(msg, name, getattr(counters, name))
     msg.newest_observation = ns_to_stamp(counters.newest_observation_ns)
     msg.images_received = counters.images.total
     msg.images_lost = counters.images_lost
@@ -117,6 +171,17 @@ def diagnostics(status: MemoryStatus, node_name: str) -> DiagnosticArray:
         "tokens_refreshed": f"{status.tokens_refreshed}",
         "tokens_confirmed": f"{status.tokens_confirmed}",
         "tokens_evicted": f"{status.tokens_evicted}",
+        "tokens_carved": f"{status.tokens_carved}",
+        "new_percent": f"{status.new_share * 100.0:.1f}",
+        "moving_percent": f"{status.moving_share * 100.0:.1f}",
+        "masked_percent": f"{status.masked_share * 100.0:.1f}",
+        "registrations_accepted": f"{status.registrations_accepted}",
+        "registrations_refused": f"{status.registrations_refused}",
+        "correction_m": f"{status.correction_distance:.3f}",
+        "correction_deg": f"{math.degrees(status.correction_angle):.2f}",
+        "keyframes_moved": f"{status.keyframes_moved}",
+        "moves_refused": f"{status.moves_refused}",
+        "perception_mib": f"{status.perception_bytes / 2**20:.2f}",
         "memory_mib": f"{status.memory_bytes / 2**20:.2f}",
         "references_mib": f"{status.reference_bytes / 2**20:.2f}",
         "gpu_mib": f"{status.gpu_memory_bytes / 2**20:.0f}",

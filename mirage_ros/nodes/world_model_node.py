@@ -20,6 +20,7 @@ from mirage_ros.nodes.imagine_action import ImagineAction
 from mirage_ros.nodes.log_bridge import LogBridge
 from mirage_ros.nodes.memory_services import MemoryServices, memory_path, reason
 from mirage_ros.nodes.parameters import ParameterTable
+from mirage_ros.nodes.perception_parameters import perception_settings
 from mirage_ros.nodes.running import run_node
 from mirage_ros.nodes.score_service import ScoreService
 from mirage_ros.nodes.session import Session
@@ -154,6 +155,7 @@ class WorldModelNode(LifecycleNode):
             num_threads=get["num_threads"],
             seed=get["seed"],
             wan=wan_settings(get.__getitem__),
+            perception=perception_settings(get.__getitem__),
         )
         if get["memory_file"]:
             self._load(model, memory_path(get["memory_file"], get["memory_directory"]))

@@ -8,6 +8,7 @@ from typing import Any
 from mirage_ros.backends import BACKENDS, CAPACITY, MEMORIES
 from mirage_ros.errors import PoseError
 from mirage_ros.nodes.parameters import Spec
+from mirage_ros.nodes.perception_parameters import PERCEPTION_PARAMETERS, perception_problem
 from mirage_ros.nodes.pose_source import POSE_KINDS, extrinsics_from_parameter
 from mirage_ros.nodes.wan_parameters import WAN_PARAMETERS
 from mirage_ros.wan_settings import RESOLUTIONS
@@ -60,7 +61,7 @@ def problem_together(values: Callable[[str], Any]) -> str:
             f"min_depth must be below max_depth. Got min_depth {values('min_depth')}, "
             f"max_depth {values('max_depth')}"
         )
-    return ""
+    return perception_problem(values)
 
 
 WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
@@ -125,7 +126,11 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         False,
         "The image is rectified already (image_rect): use P of camera_info, ignore distortion.",
     ),
-    Spec("use_depth", True, "Subscribe to depth; without any depth nothing can be stored."),
+    Spec(
+        "use_depth",
+        True,
+        "Subscribe to depth; without it depth_source must predict it, else nothing is stored.",
+    ),
     Spec(
         "use_dynamic_mask",
         False,
@@ -224,6 +229,7 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         "Where relative paths of memory files start; empty: mirage_ros in ROS_HOME (~/.ros).",
         check=_absolute_or_empty,
     ),
+    *PERCEPTION_PARAMETERS,
     # What is imagined.
     Spec("horizon", 2.0, "How far ahead is imagined, s.", 0.05, 600.0, dynamic=True),
     Spec("frame_period", 0.25, "Time between predicted frames, s.", 0.01, 60.0, dynamic=True),

@@ -64,6 +64,10 @@ class DepthSource(Protocol):
         """
         ...
 
+    def clear(self) -> None:
+        """Forget earlier frames."""
+        ...
+
 
 @dataclass(frozen=True)
 class DepthNoise:
@@ -223,6 +227,10 @@ class SensorDepth:
 
     def __init__(self, config: SensorDepthConfig | None = None) -> None:
         self.config = config or SensorDepthConfig()
+        self._frozen = FrozenDepthCheck()
+
+    def clear(self) -> None:
+        """Forget the depth of the frame before."""
         self._frozen = FrozenDepthCheck()
 
     def estimate(self, frame: RgbdFrame, known: KnownDepth | None = None) -> DepthEstimate:

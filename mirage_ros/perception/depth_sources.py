@@ -45,6 +45,11 @@ class CompletedDepth:
         self._monocular = monocular
         self._hole_confidence = hole_confidence
 
+    def clear(self) -> None:
+        """Forget earlier frames."""
+        self._sensor.clear()
+        self._monocular.clear()
+
     def estimate(self, frame: RgbdFrame, known: KnownDepth) -> DepthEstimate:
         """Depth from both; ``reason`` says what either of them lacked.
 

@@ -114,6 +114,11 @@ class MonocularDepth:
             SensorDepthConfig(min_depth=self.config.min_depth, max_depth=self.config.max_depth)
         )
 
+    def clear(self) -> None:
+        """Forget the scales of earlier frames."""
+        self._log_scales.clear()
+        self._sensor.clear()
+
     def estimate(self, frame: RgbdFrame, known: KnownDepth) -> DepthEstimate:
         """The aligned prediction.
 

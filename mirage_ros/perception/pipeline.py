@@ -93,6 +93,8 @@ class Perception:
         """Forget all earlier frames; the world frame is the memory's again."""
         self._last = None
         self.drift.reset()
+        if self._depth is not None:
+            self._depth.clear()
         if self._dynamics is not None:
             self._dynamics.clear()
 

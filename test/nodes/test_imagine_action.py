@@ -157,7 +157,7 @@ def _nan_path() -> Path:
     ("goal", "code", "words"),
     [
         ({"paths": []}, Result.INVALID_PATH, "at least one path"),
-        ({"paths": [path(0, 1), Path()]}, Result.INVALID_PATH, "path 1: a plan must hold"),
+        ({"paths": [path(0, 1), Path()]}, Result.INVALID_PATH, "path 1: a path must hold"),
         ({"paths": [_nan_path()]}, Result.INVALID_PATH, "path 0:"),
         ({"paths": [path(0, 1, frame_id="nowhere")]}, Result.TRANSFORM_FAILED, "nowhere"),
         (
