@@ -58,7 +58,7 @@ PERCEPTION_PARAMETERS: tuple[Spec, ...] = (
         "registration is on.",
     ),
     Spec(
-        "corrected_trajectory",
+        "use_corrected_trajectory",
         False,
         "Subscribe to corrected_trajectory: keyframes follow the path that a SLAM system has "
         "optimised.",
@@ -86,7 +86,7 @@ PERCEPTION_PARAMETERS: tuple[Spec, ...] = (
 )
 
 #: What moves keyframes, or the poses of new ones; two of them would correct the same twice.
-_CORRECTIONS = ("registration", "corrected_trajectory", "odom_frame")
+_CORRECTIONS = ("registration", "use_corrected_trajectory", "odom_frame")
 
 
 def perception_settings(values: Callable[[str], Any]) -> PerceptionSettings:

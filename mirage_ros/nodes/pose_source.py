@@ -85,7 +85,7 @@ def pose_source_config(get: Callable[[str], Any], tf_available: bool) -> PoseSou
     if get("odom_frame") and not tf_available:
         raise ConfigurationError(
             f"odom_frame '{get('odom_frame')}' needs tf2_ros, which is not installed: leave it "
-            "empty, or give corrected_trajectory"
+            "empty, or set use_corrected_trajectory"
         )
     of_base = source != "tf" or get("plan_pose_of") == "base"
     knows_base = source == "odometry" or get("base_frame") or get("T_base_camera")

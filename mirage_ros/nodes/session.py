@@ -145,7 +145,7 @@ class Session:
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._cleanup.callback(node.destroy_subscription, plan_subscription)
-        if parameters["corrected_trajectory"]:
+        if parameters["use_corrected_trajectory"]:
             trajectory = TrajectoryInput(
                 node,
                 warner,

@@ -343,10 +343,10 @@ def test_deactivation_answers_who_waits(
     engine = w.node._session._engine
     begun, go_on, store = threading.Event(), threading.Event(), engine.store
 
-    def slowly(frame: Any) -> Any:
+    def slowly(*arguments: Any) -> Any:
         begun.set()
         assert go_on.wait(30.0)
-        return store(frame)
+        return store(*arguments)
 
     monkeypatch.setattr(engine, "store", slowly)
     w.robot.tick()

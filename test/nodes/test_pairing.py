@@ -199,3 +199,21 @@ def test_clear_forgets_masks() -> None:
     f.assembler.add_depth(1000 * MS, "depth")
     f.assembler.add_image(1000 * MS, _image())
     assert f.assembler.poll() == [], "the image waits for its mask"
+
+
+def test_depth_that_is_a_help_is_waited_for_and_then_done_without() -> None:
+    f = _Fixture(needs_depth=False)
+    f.assembler.add_image(1000 * MS, _image())
+    f.assembler.add_info(1000 * MS, "info")
+    assert f.assembler.poll() == []
+    f.assembler.add_depth(1005 * MS, "depth")
+    (frame,) = f.assembler.poll()
+    assert (frame.depth, f.without) == ("depth", [])
+    f.assembler.add_image(1100 * MS, _image())
+    f.assembler.add_info(1100 * MS, "info")
+    assert f.assembler.poll() == []
+    f.now = 0.2
+    (frame,) = f.assembler.poll()
+    assert frame.depth is None
+    assert [topic for topic, _ in f.without] == ["depth"]
+    assert f.drops == []
