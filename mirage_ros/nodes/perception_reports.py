@@ -41,10 +41,6 @@ class PerceptionReports:
         self._warner = warner
         self._in_a_row: Counter[str] = Counter()
 
-    def clear(self) -> None:
-        """Begin to count anew."""
-        self._in_a_row.clear()
-
     def report(self, perceived: Perceived) -> None:
         """Warn about what could not be done for a keyframe, where that is worth it."""
         reasons = perceived.reasons
