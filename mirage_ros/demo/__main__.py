@@ -62,7 +62,7 @@ def main() -> int:
     try:
         with recording(source.name, _SIZE, _HORIZON_S, _FRAME_INTERVAL_S) as recorder:
             with ProcessGroup(arguments.out / "log", os.environ) as group:
-                seconds = _run(group, recorder, source)
+                seconds = _run(group, recorder, source, filtered=not arguments.no_filter)
             _write_results(recorder, seconds, arguments.out, source)
     except NodeDiedError as error:
         print(f"demo: {error}", file=sys.stderr)
@@ -83,6 +83,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--seconds", type=float, default=75.0, help="longest time to simulate (default 75)"
     )
+    parser.add_argument(
+        "--people", type=int, default=0, help="who walk about in the apartment (default 0)"
+    )
+    parser.add_argument(
+        "--no-filter", action="store_true", help="remember people as if they were furniture"
+    )
     return parser.parse_args()
 
 
@@ -97,7 +103,12 @@ def _source(arguments: argparse.Namespace, config: Path) -> Source:
     return Source(
         "simulator",
         "mirage_ros.nodes.simulator_node",
-        {"seed": arguments.seed, "duration": arguments.seconds, "wait_for_subscribers": 2},
+        {
+            "seed": arguments.seed,
+            "duration": arguments.seconds,
+            "people": arguments.people,
+            "wait_for_subscribers": 2,
+        },
         config / "simulator_world_model.yaml",
     )
 
@@ -123,13 +134,19 @@ def _environment(config: Path) -> dict[str, str]:
     }
 
 
-def _run(group: ProcessGroup, recorder: Recorder, source: Source) -> float:
+def _run(group: ProcessGroup, recorder: Recorder, source: Source, *, filtered: bool) -> float:
     """Start the nodes, watch until the source has finished; seconds that frames were sent."""
     group.start(
         "world_model",
         "mirage_ros.nodes.world_model_node",
         ros_arguments(
-            {"autostart": True, "horizon": _HORIZON_S, "frame_period": _FRAME_PERIOD_S},
+            {
+                "autostart": True,
+                "horizon": _HORIZON_S,
+                "frame_period": _FRAME_PERIOD_S,
+                "dynamic_filter": filtered,
+                "optical_flow": filtered,
+            },
             source.params_file,
         ),
     )
