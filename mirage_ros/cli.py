@@ -53,6 +53,10 @@ SUBJECTS: dict[str, dict[str, tuple[str, str]]] = {
             "mirage_ros.evaluation.benchmark_wan_command",
             "measure what the Wan2.2 pipeline costs, with random weights",
         ),
+        "perception": (
+            "mirage_ros.evaluation.benchmark_perception_command",
+            "measure what people, bad depth and drifting odometry do to the memory",
+        ),
     },
 }
 

@@ -6,6 +6,7 @@ ghost: what it shows stands, from where it was seen, in space that is free in tr
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from mirage_ros.codec import DctCodec
 from mirage_ros.errors import FrameError
-from mirage_ros.evaluation.image_metrics import psnr
+from mirage_ros.evaluation.image_metrics import means, psnr
+from mirage_ros.evaluation.picture import as_unit
 from mirage_ros.frames import RgbdFrame, fit_frame
 from mirage_ros.generation import ReadoutGenerator
 from mirage_ros.keyframes import KeyframePolicy
@@ -30,6 +32,9 @@ _GHOST_SHARE, _GHOST_METRES = 0.03, 0.10
 
 #: Gives the frame that is observed for one of the sequence, and the one a moment before it.
 Sensor = Callable[[int], RgbdFrame]
+
+#: Wraps a loop over numbers of frames, told what it does.
+Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,12 @@ class Drive:
         """Median time of the perception for a keyframe, milliseconds."""
         return 1e3 * statistics.median(seen.seconds["perceive"] for seen in self.observations)
 
+    @property
+    def removed(self) -> int:
+        """Tokens that were forgotten because views saw through them."""
+        carvings = [seen.perceived.carving for seen in self.observations]
+        return sum(carving.removed for carving in carvings if carving is not None)
+
 
 def chosen_keyframes(
     poses: NDArray[np.float64],  # (N, 4, 4)
@@ -82,6 +93,7 @@ def drive(
     size: tuple[int, int],
     *,
     memory: LatentMemory | None = None,
+    watch: Callable[[int, WorldModel, Observation], None] | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = lambda numbers: numbers,
 ) -> Drive:
     """Remember keyframes one after the other.
@@ -92,6 +104,7 @@ def drive(
         perception: prepares them.
         size: width and height of what is remembered, multiples of 32.
         memory: empty; None = the default one.
+        watch: is told of every frame that was remembered, right after it.
         progress: wraps the loop.
     """
     codec = DctCodec()
@@ -107,9 +120,13 @@ def drive(
     for number in progress(keyframes):
         previous = sensor(number - 1) if number > 0 else None
         try:
-            observations.append(model.observe(sensor(number), previous))
+            seen = model.observe(sensor(number), previous)
         except FrameError:
             dropped += 1
+            continue
+        observations.append(seen)
+        if watch is not None:
+            watch(number, model, seen)
     return Drive(model, tuple(keyframes), tuple(observations), dropped)
 
 
@@ -136,11 +153,31 @@ def ghosts(
 
 
 @dataclass(frozen=True)
+class AskedView:
+    """A predicted view and the truth.
+
+    Attributes:
+        image: (H, W, 3) uint8, as predicted.
+        covered: (H, W) bool, which of its pixels are remembered.
+        truth: (H, W, 3) uint8.
+    """
+
+    image: NDArray[np.uint8]
+    covered: NDArray[np.bool_]
+    truth: NDArray[np.uint8]
+
+    def psnr_db(self, within: NDArray[np.bool_] | None = None) -> float:
+        """Over the covered pixels, or over those of a mask; NaN where there are none."""
+        mask = self.covered if within is None else within
+        return psnr(as_unit(self.image), as_unit(self.truth), mask)
+
+
+@dataclass(frozen=True)
 class ViewsScore:
     """What predicted views are worth.
 
     Attributes:
-        psnr_db: over covered pixels, mean over the views.
+        psnr_db: over covered pixels, mean over the views that have any; NaN where none has.
         coverage: mean share of the pixels.
     """
 
@@ -148,28 +185,44 @@ class ViewsScore:
     coverage: float
 
 
-def score_views(
+def ask_views(
     model: WorldModel,
-    targets: Sequence[RgbdFrame],  # the truth, with the poses to ask for
-) -> ViewsScore:
-    """Predicted views against the truth."""
+    targets: Sequence[RgbdFrame],  # the truth
+    asked: NDArray[np.float64] | None = None,  # (T, 4, 4) T_world_camera; None = the targets' own
+) -> list[AskedView]:
+    """Predicted views beside what they should show."""
     size = (model.config.generation_width, model.config.generation_height)
-    values, shares = [], []
-    for target in targets:
-        fitted = fit_frame(target, *size)
-        view = next(model.imagine(target.T_world_camera[None], target.camera))
-        covered = view.coverage > 0
-        shares.append(float(covered.mean()))
-        if covered.any():
-            values.append(psnr(_unit(view.image), _unit(fitted.image), covered))
-    return ViewsScore(statistics.fmean(values), statistics.fmean(shares))
+    poses = [target.T_world_camera for target in targets] if asked is None else list(asked)
+    views = []
+    for target, pose in zip(targets, poses, strict=True):
+        view = next(model.imagine(pose[None], target.camera))
+        views.append(AskedView(view.image, view.coverage > 0, fit_frame(target, *size).image))
+    return views
+
+
+def score(views: Sequence[AskedView]) -> ViewsScore:
+    """What views are worth, each by the pixels that it covers.
+
+    Raises:
+        ConfigurationError: no views.
+    """
+    figures = [(view.psnr_db(), float(view.covered.mean())) for view in views]
+    return ViewsScore(*means(figures))
+
+
+def common_psnr(ways: Sequence[Sequence[AskedView]]) -> list[float]:
+    """Mean PSNR of several ways of making the same views, dB, over pixels that all of them cover.
+
+    NaN where there are no such pixels, or no views.
+    """
+    rows = []
+    for same in zip(*ways, strict=True):
+        common = np.logical_and.reduce([view.covered for view in same])
+        rows.append([view.psnr_db(common) for view in same])
+    return means(rows) if rows else [math.nan] * len(ways)
 
 
 def empty_room(sequence: RenderedSequence) -> Callable[[int], RgbdFrame]:
     """The truth by stamp: frames of a sequence without what moves."""
     place = {int(stamp): number for number, stamp in enumerate(sequence.stamps_ns)}
     return lambda stamp_ns: sequence.still(place[stamp_ns])
-
-
-def _unit(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return image.astype(np.float32) / np.float32(255.0)

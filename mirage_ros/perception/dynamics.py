@@ -15,6 +15,7 @@ because the cell's latents show it. (Stored tokens that have become stale are th
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, field
 
 import cv2
@@ -80,6 +81,7 @@ class Dynamics:
         moving: share that moves.
         masked: share that was masked from outside.
         reason: why a sign could not be looked for; empty if all could.
+        seconds: time spent on ``quarantine`` and ``flow``.
     """
 
     mask: NDArray[np.bool_]
@@ -87,6 +89,7 @@ class Dynamics:
     moving: float
     masked: float
     reason: str
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class DynamicsFilter:
@@ -123,13 +126,16 @@ class DynamicsFilter:
         shape = frame.image.shape[:2]
         nowhere = np.zeros(shape, dtype=np.bool_)
         new, known, moving, reason = nowhere, None, nowhere, ""
+        start = time.perf_counter()
         if self.config.quarantine:
             new, known = self._new(frame)
+        judged = time.perf_counter()
         if self.config.flow and previous is not None:
             flow = residual_flow(previous, frame, self.config.residual)
             reason = flow.reason
             if flow.usable:
                 moving = self._cleaned(flow.moving, known)
+        flowed = time.perf_counter()
         masked = nowhere if frame.dynamic is None else frame.dynamic
         return Dynamics(
             new | moving | masked,
@@ -137,6 +143,7 @@ class DynamicsFilter:
             float(moving.mean()),
             float(masked.mean()),
             reason,
+            {"quarantine": judged - start, "flow": flowed - judged},
         )
 
     def remember(self, frame: RgbdFrame) -> None:

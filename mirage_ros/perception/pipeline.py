@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Perceived:
         registration: how the frame's pose was corrected, None where nobody tried.
         dynamics: what moves, None where nobody looked.
         carving: what the view said about older tokens, None where it was not asked.
+        seconds: time spent on ``depth``, ``registration``, ``quarantine`` (what earlier views saw
+            of free space included), ``flow`` and ``carving``, where there is such a part.
     """
 
     frame: RgbdFrame
@@ -38,6 +41,7 @@ class Perceived:
     registration: Registration | None = None
     dynamics: Dynamics | None = None
     carving: Carving | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @property
     def reasons(self) -> dict[str, str]:
@@ -109,12 +113,17 @@ class Perception:
         Raises:
             FrameError: it has no depth, or none that can be believed.
         """
+        seconds: dict[str, float] = {}
+        start = time.perf_counter()
         placed = replace(frame, T_world_camera=self.drift.apply(frame.T_world_camera))
         placed, measured, depth_reason = self._with_depth(frame, placed, memory)
+        seconds["depth"] = time.perf_counter() - start
         registration = None
+        start = time.perf_counter()
         if self._registrar is not None and isinstance(memory, CorrectableMemory):
             registration = self._registered(self._registrar, frame, placed, memory)
             placed = replace(placed, T_world_camera=self.drift.apply(frame.T_world_camera))
+            seconds["registration"] = time.perf_counter() - start
         dynamics = None
         if self._dynamics is not None:
             before = previous
@@ -122,11 +131,16 @@ class Perception:
                 before = replace(previous, T_world_camera=self.drift.apply(previous.T_world_camera))
             dynamics = self._dynamics.look(placed, before)
             placed = replace(placed, dynamic=dynamics.mask)
+            seconds |= dynamics.seconds
+            start = time.perf_counter()
             self._dynamics.remember(placed)
+            seconds["quarantine"] += time.perf_counter() - start
         carving = None
+        start = time.perf_counter()
         if self._carve and isinstance(memory, CorrectableMemory):
             carving = memory.carve(measured, placed.camera, placed.T_world_camera)
-        return Perceived(placed, measured, depth_reason, registration, dynamics, carving)
+            seconds["carving"] = time.perf_counter() - start
+        return Perceived(placed, measured, depth_reason, registration, dynamics, carving, seconds)
 
     def move(
         self,
