@@ -39,12 +39,12 @@ class Scale:
     """
 
     size: str = "320x256"
-    figure_s: float | None = 120.0
+    figure_s: float | None = None
     chair_s: float | None = None
     depth_s: float = 20.0
     drift_metres: float = 30.0
     cost_size: tuple[int, int] = (640, 480)
-    cost_s: float | None = 90.0
+    cost_s: float | None = None
 
 
 FULL = Scale()

@@ -134,18 +134,27 @@ def ghosts(
     memory: LatentMemory,
     truth: Callable[[int], RgbdFrame],  # the empty room from where the frame of a stamp was seen
     size: tuple[int, int],
+    among: NDArray[np.bool_] | None = None,  # (N,)
 ) -> NDArray[np.bool_]:  # (N,)
-    """Which observed tokens show something that stands in space that is free in truth."""
+    """Which observed tokens show something that stands in space that is free in truth.
+
+    Args:
+        memory: holds the tokens.
+        truth: gives the room without what moves.
+        size: width and height of the frames that were remembered.
+        among: only these are looked at; None = all.
+    """
     stride = memory.codec.spatial_stride
     seen = memory.placed_tokens()
     result = np.zeros(len(seen.stamps_ns), dtype=np.bool_)
-    for stamp in np.unique(seen.stamps_ns):
+    asked = np.ones_like(result) if among is None else among
+    for stamp in np.unique(seen.stamps_ns[asked]):
         depth = fit_frame(truth(int(stamp)), *size).depth
         assert depth is not None
         rows, columns = depth.shape[0] // stride, depth.shape[1] // stride
         cells = depth.reshape(rows, stride, columns, stride).transpose(0, 2, 1, 3)
         nearest = np.where(cells > 0.0, cells, np.inf).min(axis=(2, 3)).ravel()
-        mine = np.flatnonzero(seen.stamps_ns == stamp)
+        mine = np.flatnonzero((seen.stamps_ns == stamp) & asked)
         depths = seen.depths[mine]
         limit = depths + np.maximum(_GHOST_METRES, _GHOST_SHARE * depths)
         result[mine] = nearest[seen.cells[mine]] > limit
