@@ -384,8 +384,8 @@ def _strips(found: ChairRuns, folder: Path) -> list[Picture]:
         pictures.append(
             Picture(
                 f"{folder.name}/{path.name}",
-                "the chair in its old place; from elsewhere, after it was moved, the truth, what is "
-                "remembered in the end without the filter, and with it",
+                "the chair in its old place; from elsewhere, after it was moved, the truth, what "
+                "is remembered in the end without the filter, and with it",
             )
         )
     return pictures

@@ -42,6 +42,9 @@ Poses = NDArray[np.float64]  # (N, 4, 4) T_world_camera
 #: Wanted: dB of revisits with registration above those without.
 BETTER_DB = 2.0
 
+#: The tour takes about three seconds a metre, and no more than this.
+_LONGEST = 8.0
+
 #: Views asked for along the way, and strips drawn, at most.
 _TARGETS, _STRIPS = 40, 3
 
@@ -93,7 +96,13 @@ def measure(seed: int, size: tuple[int, int], length: float, progress: Progress)
         length: of the tour, metres.
         progress: wraps loops.
     """
-    sequence = robot_tour(seed, camera=RobotCamera(*size), rate_hz=scenes.RATE_HZ, drift=DRIFT)
+    sequence = robot_tour(
+        seed,
+        camera=RobotCamera(*size),
+        rate_hz=scenes.RATE_HZ,
+        duration_s=_LONGEST * length,
+        drift=DRIFT,
+    )
     with sequence:
         frames = scenes.SharedFrames(sequence)
         way = frames.way()
