@@ -323,9 +323,14 @@ class TokenStore(TokenArrays):
         self._arrays["keyframes"] = self.keyframes[used]
         self._arrays["stamps_ns"] = self.stamps_ns[used]
         self.count = len(index)
-        self._arrays["boxes"] = _empty_box(self._device).repeat(-(-self.count // RUN), 1)
+        # Runs before the first token that is gone stay what they were.
+        moved = index != torch.arange(self.count, device=self._device)
+        runs = (int(moved.int().argmax()) if bool(moved.any()) else self.count) // RUN
+        added = -(-self.count // RUN) - runs
+        empty = _empty_box(self._device).repeat(added, 1)
+        self._arrays["boxes"] = torch.cat([self._arrays["boxes"][:runs], empty])
         self._shared.clear()
-        self._extend_boxes(torch.arange(self.count, device=self._device))
+        self._extend_boxes(torch.arange(runs * RUN, self.count, device=self._device))
 
     def make_room(self) -> int:
         """See to it that a keyframe can be entered; tokens forgotten for that.

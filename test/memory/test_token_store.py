@@ -206,3 +206,15 @@ def test_old_times_stay_oldest_when_the_clock_is_set_back() -> None:
     store.set_clock_back(50)
     assert store.tokens.seen.tolist() == [0, 0, 0, 40]
     assert store.keyframes[0, -1] == -50
+
+
+@pytest.mark.parametrize("gone", [0, 1, RUN - 1, RUN, 3 * RUN + 5, 4 * RUN - 1])
+def test_boxes_hold_their_runs_when_one_token_goes(gone: int) -> None:
+    store = filled([RUN, 2 * RUN, RUN])
+    store.keep(torch.tensor([number for number in range(4 * RUN) if number != gone]))
+    position = store.geometry(slice(None)).position
+    assert len(store.boxes) == 4
+    for run, box in enumerate(store.boxes):
+        inside = position[run * RUN : (run + 1) * RUN]
+        torch.testing.assert_close(box[:3], inside.amin(dim=0), rtol=0, atol=0)
+        torch.testing.assert_close(box[3:], inside.amax(dim=0), rtol=0, atol=0)
