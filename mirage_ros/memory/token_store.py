@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mirage_ros.geometry.camera import PinholeCamera
+from mirage_ros.memory.run_boxes import boxes_of_runs
 
 #: Values of the provenance of a token.
 IMAGINED, OBSERVED = 0, 1
@@ -282,9 +283,7 @@ class TokenStore(TokenArrays):
             @ (self.tokens.normal[index].double()[..., None])
         )
         self._writable("normal")[index] = turned[..., 0].round().clamp(-127, 127).to(torch.int8)
-        self._arrays["boxes"] = _empty_box(self._device).repeat(len(self._arrays["boxes"]), 1)
-        self._shared.discard("boxes")
-        self._extend_boxes(torch.arange(self.count, device=self._device))
+        self._rebuild_boxes(0)
 
     def set_clock_back(self, shift: int) -> None:
         """Count time from ``shift`` on; what is older than that stays oldest."""
@@ -326,11 +325,8 @@ class TokenStore(TokenArrays):
         # Runs before the first token that is gone stay what they were.
         moved = index != torch.arange(self.count, device=self._device)
         runs = (int(moved.int().argmax()) if bool(moved.any()) else self.count) // RUN
-        added = -(-self.count // RUN) - runs
-        empty = _empty_box(self._device).repeat(added, 1)
-        self._arrays["boxes"] = torch.cat([self._arrays["boxes"][:runs], empty])
         self._shared.clear()
-        self._extend_boxes(torch.arange(runs * RUN, self.count, device=self._device))
+        self._rebuild_boxes(runs)
 
     def make_room(self) -> int:
         """See to it that a keyframe can be entered; tokens forgotten for that.
@@ -383,6 +379,28 @@ class TokenStore(TokenArrays):
                 self._arrays[name] = self._arrays[name].clone()
             self._shared.discard(name)
         return self._arrays[name]
+
+    def _rebuild_boxes(self, first: int) -> None:
+        """The boxes of all runs from ``first`` on anew."""
+        tokens = self.tokens.select(slice(first * RUN, None))
+        if self._device.type == "cpu":
+            boxes = torch.from_numpy(
+                boxes_of_runs(
+                    tokens.cell.numpy(),
+                    tokens.depth.float().numpy(),
+                    tokens.keyframe.numpy(),
+                    self.keyframes.numpy(),
+                    RUN,
+                )
+            )
+        else:
+            boxes = _empty_box(self._device).repeat(-(-len(tokens) // RUN), 1)
+        rows = -(-len(self._arrays["cell"]) // RUN) - first - len(boxes)
+        spare = _empty_box(self._device).repeat(max(rows, 0), 1)
+        self._arrays["boxes"] = torch.cat([self._arrays["boxes"][:first], boxes, spare])
+        self._shared.discard("boxes")
+        if self._device.type != "cpu":
+            self._extend_boxes(torch.arange(first * RUN, self.count, device=self._device))
 
     def _extend_boxes(self, index: Tensor) -> None:
         """Let the boxes of the runs of the tokens at ``index`` hold them."""
