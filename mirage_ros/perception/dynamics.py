@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -116,19 +116,26 @@ class DynamicsFilter:
         self._free_space.clear()
         self._quarantine.clear()
 
-    def look(self, frame: RgbdFrame, previous: RgbdFrame | None = None) -> Dynamics:
+    def look(
+        self,
+        frame: RgbdFrame,
+        previous: RgbdFrame | None = None,
+        measured: NDArray[np.float32] | None = None,  # (H, W)
+    ) -> Dynamics:
         """What of a keyframe is not to be remembered.
 
         Args:
             frame: with depth; its ``dynamic`` is the mask from outside.
             previous: what the camera saw a moment before, for the flow.
+            measured: what of the depth a sensor measured, 0 elsewhere; None = all of it. Depth
+                that was only estimated errs too much to say that something is new.
         """
         shape = frame.image.shape[:2]
         nowhere = np.zeros(shape, dtype=np.bool_)
         new, known, moving, reason = nowhere, None, nowhere, ""
         start = time.perf_counter()
         if self.config.quarantine:
-            new, known = self._new(frame)
+            new, known = self._new(_measured(frame, measured))
         judged = time.perf_counter()
         if self.config.flow and previous is not None:
             flow = residual_flow(previous, frame, self.config.residual)
@@ -146,10 +153,14 @@ class DynamicsFilter:
             {"quarantine": judged - start, "flow": flowed - judged},
         )
 
-    def remember(self, frame: RgbdFrame) -> None:
+    def remember(
+        self,
+        frame: RgbdFrame,
+        measured: NDArray[np.float32] | None = None,  # (H, W), as of :meth:`look`
+    ) -> None:
         """Keep what a frame, with its mask, saw of free space."""
         if self.config.quarantine:
-            self._free_space.add(frame)
+            self._free_space.add(_measured(frame, measured))
 
     def move(
         self,
@@ -211,6 +222,10 @@ class DynamicsFilter:
         full = cv2.resize(marks, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
         result: NDArray[np.bool_] = full > 0
         return result
+
+
+def _measured(frame: RgbdFrame, measured: NDArray[np.float32] | None) -> RgbdFrame:
+    return frame if measured is None else replace(frame, depth=measured)
 
 
 def _without_specks(

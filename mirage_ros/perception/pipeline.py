@@ -129,11 +129,11 @@ class Perception:
             before = previous
             if previous is not None:
                 before = replace(previous, T_world_camera=self.drift.apply(previous.T_world_camera))
-            dynamics = self._dynamics.look(placed, before)
+            dynamics = self._dynamics.look(placed, before, measured)
             placed = replace(placed, dynamic=dynamics.mask)
             seconds |= dynamics.seconds
             start = time.perf_counter()
-            self._dynamics.remember(placed)
+            self._dynamics.remember(placed, measured)
             seconds["quarantine"] += time.perf_counter() - start
         carving = None
         start = time.perf_counter()

@@ -113,3 +113,15 @@ def test_what_stood_in_its_place_before_does_not_move(monkeypatch: pytest.Monkey
     monkeypatch.setattr(dynamics, "residual_flow", lambda *_: unusable)
     seen = filter_.look(frame, frame)
     assert (seen.moving, seen.reason) == (0.0, "a scene cut")
+
+
+def test_estimated_depth_says_nothing_of_free_space() -> None:
+    nothing = np.zeros((HEIGHT, WIDTH), np.float32)
+    wall_seen, board = seen_from(0.0, board=False), seen_from(0.0, board=True, stamp=1)
+    filter_ = DynamicsFilter(16, STILL)
+    filter_.remember(wall_seen)
+    assert not filter_.look(board, None, nothing).mask.any()
+    assert (filter_.look(board, None, board.depth).mask == board_pixels()).all()
+    unaware = DynamicsFilter(16, STILL)
+    unaware.remember(wall_seen, nothing)
+    assert not unaware.look(board).mask.any()
