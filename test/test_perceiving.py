@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from wavy_room import CAMERA, HALF, look_from
+from wavy_room import CAMERA, HALF, look, look_from
 
 from mirage_ros.backends import build_world_model
 from mirage_ros.errors import ConfigurationError, FrameError
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry import exp_twist, inverse, rotation_angle, translation_distance
 from mirage_ros.memory import Keyframes
+from mirage_ros.perception.depth import DepthEstimate, KnownDepth
+from mirage_ros.perception.dynamics import DynamicsConfig, DynamicsFilter
+from mirage_ros.perception.pipeline import Perception
+from mirage_ros.perception.registration import Registrar
 from mirage_ros.perception.settings import PerceptionSettings
 from mirage_ros.world_model import WorldModel
 
@@ -120,6 +124,38 @@ def test_frozen_depth_is_refused_and_deletes_nothing() -> None:
         with pytest.raises(FrameError, match="frozen"):
             model.observe(replace(moved, depth=stuck.depth))
     assert model.token_count == count
+
+
+class DoubledDepth:
+    """A model in the sensor's place, wrong by a factor of two and sure of it."""
+
+    def estimate(self, frame: RgbdFrame, known: KnownDepth) -> DepthEstimate:
+        depth = look(frame.T_world_camera).depth
+        return DepthEstimate(np.float32(2.0) * depth, np.ones_like(depth))
+
+    def clear(self) -> None:
+        """Keeps nothing."""
+
+
+@pytest.mark.parametrize("has_sensor", [True, False])
+def test_estimated_depth_is_no_evidence_against_the_memory(has_sensor: bool) -> None:
+    """It says that everything is twice as far; nothing is forgotten, moved or called new for it."""
+    model = built(REGISTERED)
+    for seen in tour():
+        model.observe(seen)
+    before = model.memory.count
+    model.perception = Perception(
+        DoubledDepth(), Registrar(), DynamicsFilter(16, DynamicsConfig(flow=False)), carve=True
+    )
+    for number in range(4):
+        seen = frame(0.0, 0.0, 0.1 * number, (60 + number) * 10**9)
+        seen = seen if has_sensor else replace(seen, depth=None)
+        perceived = model.observe(seen).perceived
+        assert not perceived.measured.any()
+        assert not perceived.registration.accepted
+        assert perceived.dynamics.new == 0.0
+        assert (perceived.carving.through, perceived.carving.removed) == (0, 0)
+    assert model.memory.count >= before
 
 
 def test_a_mask_from_outside_is_not_remembered() -> None:

@@ -121,7 +121,8 @@ class Perception:
         registration = None
         start = time.perf_counter()
         if self._registrar is not None and isinstance(memory, CorrectableMemory):
-            registration = self._registered(self._registrar, frame, placed, memory)
+            seen = replace(placed, depth=measured)
+            registration = self._registered(self._registrar, frame, seen, memory)
             placed = replace(placed, T_world_camera=self.drift.apply(frame.T_world_camera))
             seconds["registration"] = time.perf_counter() - start
         dynamics = None
@@ -169,12 +170,10 @@ class Perception:
         estimate = self._depth.estimate(frame, known)
         if not estimate.known:
             raise FrameError(f"depth: {estimate.reason}")
-        measured = estimate.depth
-        if frame.depth is None:
-            measured = np.zeros_like(estimate.depth)
-        else:
-            was_measured = np.isfinite(frame.depth) & (frame.depth > 0.0)
-            measured = np.where(was_measured, estimate.depth, np.float32(0.0))
+        measured = np.zeros_like(estimate.depth)
+        if frame.depth is not None:
+            # What a model says of a pixel that the sensor measured as well is still an estimate.
+            measured = np.where(estimate.depth == frame.depth, estimate.depth, np.float32(0.0))
         placed = replace(placed, depth=estimate.depth, confidence=estimate.confidence)
         return placed, measured, estimate.reason
 
@@ -182,7 +181,7 @@ class Perception:
         self,
         registrar: Registrar,
         frame: RgbdFrame,
-        placed: RgbdFrame,
+        placed: RgbdFrame,  # with what was measured alone
         memory: CorrectableMemory,
     ) -> Registration:
         last = self._last
