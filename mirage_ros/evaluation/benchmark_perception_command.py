@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     import cv2
     import torch
 
-    from mirage_ros.evaluation.benchmark_wan_output import write
+    from mirage_ros.evaluation.benchmark_output import write
     from mirage_ros.evaluation.results import Result
 
     torch.set_num_threads(options.threads)

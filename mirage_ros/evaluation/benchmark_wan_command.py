@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigurationError(f"parts are some of {', '.join(PARTS)}. Got '{unknown[0]}'")
     import torch
 
-    from mirage_ros.evaluation.benchmark_wan_output import write
+    from mirage_ros.evaluation.benchmark_output import write
     from mirage_ros.evaluation.results import Result
 
     if options.threads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -100,14 +101,7 @@ class Rectifier:
         self._check_size(image, "image")
         if self._maps is None:
             return image
-        rectified = cv2.remap(
-            image,
-            self._maps.x,
-            self._maps.y,
-            interpolation=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-        return rectified.astype(np.uint8, copy=False)
+        return _remapped(image, self._maps, cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
     def rectify_depth(
         self,
@@ -121,13 +115,7 @@ class Rectifier:
         self._check_size(depth, "depth")
         if self._maps is None:
             return depth
-        rectified = cv2.remap(
-            depth,
-            self._maps.x,
-            self._maps.y,
-            interpolation=cv2.INTER_NEAREST,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        rectified = _remapped(depth, self._maps, cv2.INTER_NEAREST)
         return np.where(self.valid, rectified, np.float32(0.0)).astype(np.float32, copy=False)
 
     def rectify_mask(
@@ -142,13 +130,7 @@ class Rectifier:
         self._check_size(mask, "mask")
         if self._maps is None:
             return mask
-        share = cv2.remap(
-            mask.astype(np.float32),
-            self._maps.x,
-            self._maps.y,
-            interpolation=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        share = _remapped(mask.astype(np.float32), self._maps, cv2.INTER_LINEAR)
         return np.asarray(share > 0.0)
 
     def _check_size(self, image: NDArray[np.generic], name: str) -> None:
@@ -158,6 +140,13 @@ class Rectifier:
                 f"{name} must be of the calibrated size (height, width) {expected}. "
                 f"Got shape {image.shape}"
             )
+
+
+def _remapped(pixels: NDArray[Any], maps: _Maps, interpolation: int) -> NDArray[Any]:
+    """Raw pixels fetched for every rectified one; beyond the border the nearest is repeated."""
+    return cv2.remap(
+        pixels, maps.x, maps.y, interpolation=interpolation, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def _build_maps(

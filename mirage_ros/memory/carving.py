@@ -21,14 +21,15 @@ from torch import Tensor
 from mirage_ros.compiled import compiled_parallel, threads
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.memory import culling_cpu
 from mirage_ros.memory.readout_config import ReadoutConfig
+from mirage_ros.memory.rows_in_view import rows_in_view
 from mirage_ros.memory.token_store import MOST_DOUBTS, TokenArrays
 
 #: Depths looked at along each side of a token's patch.
 _SAMPLES = 7
 
-_UNKNOWN, _THROUGH, _SURFACE = 0, 1, 2
+#: What a view says of a token; 0 = nothing.
+_THROUGH, _SURFACE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,7 @@ def judge_tokens(
     config: CarvingConfig,
 ) -> tuple[Tensor, Tensor]:  # (M,), (M',) int64
     """Numbers of the tokens that a view sees through, and of those whose surface it sees."""
-    if store.device.type == "cpu":
-        rows, numbers = culling_cpu.visible_tokens(
-            store, camera.latent(stride), T_world_camera[None], readout
-        )
-    else:
-        geometry = store.geometry(slice(None))
-        parts = (geometry.position.T, geometry.footprint[None])
-        rows = torch.cat([part.float() for part in parts]).cpu().numpy()
-        numbers = np.arange(store.count)
+    rows, numbers = rows_in_view(store, camera.latent(stride), T_world_camera, readout)
     known = np.where(np.isfinite(depth) & (depth > 0.0), depth, 0.0).astype(np.float32)
     scalars = np.array(
         [camera.fx, camera.fy, camera.cx, camera.cy, 0.5 * stride * config.window],

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.poses import validate_pose
-from mirage_ros.memory import culling_cpu
 from mirage_ros.memory.readout_config import ReadoutConfig
+from mirage_ros.memory.rows_in_view import rows_in_view
 from mirage_ros.memory.token_store import NORMAL_SCALE, TokenArrays, TokenStore
 
 
@@ -82,18 +82,11 @@ def surfaces_in_view(
     config: ReadoutConfig,
 ) -> SurfacePoints:
     """The tokens of all runs that lie in a view, as points."""
-    if store.device.type == "cpu":
-        rows, numbers = culling_cpu.visible_tokens(store, grid, T_world_camera[None], config)
-        positions, normals = rows[:3].T, rows[7:10].T
-    else:
-        geometry = store.geometry(slice(None))
-        positions = geometry.position.cpu().numpy()
-        normals = geometry.normal.float().cpu().numpy()
-        numbers = np.arange(store.count)
+    rows, numbers = rows_in_view(store, grid, T_world_camera, config)
     keyframe = store.tokens.keyframe[torch.from_numpy(numbers).to(store.device)]
     return SurfacePoints(
-        np.ascontiguousarray(positions, dtype=np.float64),
-        np.ascontiguousarray(normals / np.float32(NORMAL_SCALE), dtype=np.float32),
+        np.ascontiguousarray(rows[:3].T, dtype=np.float64),
+        np.ascontiguousarray(rows[7:10].T / np.float32(NORMAL_SCALE), dtype=np.float32),
         store.stamps_ns[keyframe.long()].cpu().numpy(),
     )
 

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mirage_ros.memory import culling_cpu, readout_cpu
+from mirage_ros.memory import readout_cpu
 from mirage_ros.memory.bounds import BoundsConfig
 from mirage_ros.memory.features import FeatureFormat
 from mirage_ros.memory.readout_config import ReadoutConfig
+from mirage_ros.memory.rows_in_view import rows_in_view
 from mirage_ros.memory.token_store import TokenArrays
 from mirage_ros.memory.view_tokens import View
 
@@ -27,14 +28,7 @@ def alike_tokens(
 
     The condition is that of :class:`mirage_ros.memory.bounds.BoundsConfig`.
     """
-    pose = view.T_world_camera[None]
-    if store.device.type == "cpu":
-        rows, numbers = culling_cpu.visible_tokens(store, view.grid, pose, readout)
-    else:
-        geometry = store.geometry(slice(None))
-        parts = (geometry.position.T, geometry.footprint[None], geometry.view.T, geometry.normal.T)
-        rows = torch.cat([part.float() for part in parts]).cpu().numpy()
-        numbers = np.arange(store.count)
+    rows, numbers = rows_in_view(store, view.grid, view.T_world_camera, readout)
     known = features.unpack(store.tokens.features[torch.from_numpy(numbers).to(store.device)])
     height, width = view.depth.shape
     found = np.full(height * width, -1, dtype=np.int64)
@@ -45,7 +39,7 @@ def alike_tokens(
         (view.latents.flatten(1).T * gain).contiguous().cpu().numpy(),
         view.depth.flatten().cpu().numpy(),
         bounds.allowed_error(view.contrast).flatten().cpu().numpy(),
-        pose[0, :3].astype(np.float32),
+        view.T_world_camera[:3].astype(np.float32),
         readout_cpu.view_scalars(view.grid, stride, readout),
         width,
         np.array(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -127,12 +127,14 @@ def figure_bodies(
     """Trunk with head, then thigh, shank, foot, upper arm and forearm, left before right."""
     own = figure_materials(seed)
     # Limbs of both sides are cut from the same cloth.
-    parts = [_trunk(own, apartment)]
-    parts += [
-        make(own, apartment)
-        for make in (_thigh, _shank, _foot, _upper_arm, _forearm)
-        for _ in range(2)
-    ]
+    limbs: tuple[Callable[[], MovingBody], ...] = (
+        lambda: _limb(own, "trousers", _THIGH),
+        lambda: _limb(own, "trousers", _SHANK),
+        lambda: _foot(own, apartment),
+        lambda: _limb(own, "shirt", _UPPER_ARM),
+        lambda: _forearm(own, apartment),
+    )
+    parts = [_trunk(own, apartment), *(make() for make in limbs for _ in range(2))]
     for part in parts:
         for mesh in part.meshes.meshes.values():
             mesh.vertices = [v * (height / REFERENCE_HEIGHT) for v in mesh.vertices]
@@ -156,15 +158,9 @@ def _trunk(own: dict[str, Material], apartment: Mapping[str, Material]) -> Movin
     return body
 
 
-def _thigh(own: dict[str, Material], _apartment: Mapping[str, Material]) -> MovingBody:
+def _limb(own: dict[str, Material], material: str, sections: ArrayLike) -> MovingBody:
     body = MovingBody(MeshSet(), own)
-    _loft(body, "trousers", _THIGH)
-    return body
-
-
-def _shank(own: dict[str, Material], _apartment: Mapping[str, Material]) -> MovingBody:
-    body = MovingBody(MeshSet(), own)
-    _loft(body, "trousers", _SHANK)
+    _loft(body, material, sections)
     return body
 
 
@@ -178,15 +174,8 @@ def _foot(own: dict[str, Material], apartment: Mapping[str, Material]) -> Moving
     return body
 
 
-def _upper_arm(own: dict[str, Material], _apartment: Mapping[str, Material]) -> MovingBody:
-    body = MovingBody(MeshSet(), own)
-    _loft(body, "shirt", _UPPER_ARM)
-    return body
-
-
 def _forearm(own: dict[str, Material], apartment: Mapping[str, Material]) -> MovingBody:
-    body = MovingBody(MeshSet(), own)
-    _loft(body, "shirt", _FOREARM)
+    body = _limb(own, "shirt", _FOREARM)
     build = body.builder(np.random.default_rng(0), apartment)
     build.ellipsoid("skin", (0.008, 0.0, -FOREARM - 0.075), (0.040, 0.020, 0.092), rings=9)
     return body
