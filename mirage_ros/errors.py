@@ -45,6 +45,10 @@ class UnavailableError(MirageError):
     """An optional package or its weights are not at hand; the message says what is missing."""
 
 
+class TrainingDataError(MirageError):
+    """Samples to train on are missing, damaged, not finite, or made otherwise than expected."""
+
+
 class GenerationError(MirageError):
     """A model was given, or made, what it cannot: shapes, counts, numbers that are not finite."""
 

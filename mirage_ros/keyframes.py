@@ -55,3 +55,18 @@ class KeyframePolicy:
             or rotation_angle(last_T_world_camera, T_world_camera) >= self.angle
             or (self.interval > 0.0 and elapsed >= self.interval)
         )
+
+
+def chosen_keyframes(
+    poses: NDArray[np.float64],  # (N, 4, 4)
+    stamps_ns: NDArray[np.int64],  # (N,)
+    policy: KeyframePolicy | None = None,
+) -> list[int]:
+    """Numbers of the frames that the node would remember."""
+    rule, chosen = policy or KeyframePolicy(), list[int]()
+    for number, (stamp, pose) in enumerate(zip(stamps_ns.tolist(), poses, strict=True)):
+        last = chosen[-1] if chosen else None
+        before = None if last is None else int(stamps_ns[last])
+        if rule.wants(stamp, pose, before, None if last is None else poses[last]):
+            chosen.append(number)
+    return chosen

@@ -181,8 +181,8 @@ class Rollout:
         poses, before = self.poses(number)
         preceding = None
         if len(before) and self._latents is not None:
-            preceding = Preceding(self._latents[:-1], readout.latents[len(poses) :])
-            readout = part_of(readout, slice(0, len(poses)))
+            preceding = Preceding(self._latents[:-1], readout.part(slice(len(poses), None)))
+            readout = readout.part(slice(0, len(poses)))
         first_latents: Tensor | None
         first_depth: Tensor | None
         if self._latents is not None:
@@ -334,13 +334,3 @@ class Rollout:
 def _first_new(number: int) -> int:
     """Of chunk ``number``, the first frame that the chunk before has not made."""
     return 0 if number == 0 else 1
-
-
-def part_of(readout: Readout, views: slice) -> Readout:
-    """Some of a readout's views."""
-    return Readout(
-        readout.latents[views],
-        readout.coverage[views],
-        readout.depth[views],
-        readout.observed[views],
-    )

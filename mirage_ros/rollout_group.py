@@ -11,7 +11,7 @@ from torch import Tensor
 from mirage_ros.errors import GenerationError
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, Generator
 from mirage_ros.memory.base import Readout
-from mirage_ros.rollout import PredictedView, Rollout, part_of
+from mirage_ros.rollout import PredictedView, Rollout
 from mirage_ros.shortage import memory_shortage_told
 from mirage_ros.stages import StageClock, measured
 
@@ -77,19 +77,19 @@ class RolloutGroup:
         """Of every rollout's targets and the frames that precede them."""
         wanted = [np.concatenate(rollout.poses(number)) for rollout in group]
         # Branches differ by what was written to them: nothing yet, or nothing at all.
+        placed = self._generator.needs_placement
         alike = not self._read_alone and (number == 0 or not self._generator.invents)
         with measured(self._stages, "readout", self._device):
             if not alike:
                 return [
-                    rollout.memory.read(rollout.request.camera, poses)
+                    rollout.memory.read(rollout.request.camera, poses, placed=placed)
                     for rollout, poses in zip(group, wanted, strict=True)
                 ]
-            everything = group[0].memory.read(group[0].request.camera, np.concatenate(wanted))
+            camera, poses = group[0].request.camera, np.concatenate(wanted)
+            everything = group[0].memory.read(camera, poses, placed=placed)
         ends = np.cumsum([len(poses) for poses in wanted]).tolist()
         starts = [0, *ends[:-1]]
-        return [
-            part_of(everything, slice(start, end)) for start, end in zip(starts, ends, strict=True)
-        ]
+        return [everything.part(slice(start, end)) for start, end in zip(starts, ends, strict=True)]
 
     def _generated(self, conditions: list[ChunkCondition]) -> list[GeneratedChunk]:
         with measured(self._stages, "generate", self._device):

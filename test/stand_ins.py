@@ -100,7 +100,13 @@ class PoseMemory:
     def branch(self) -> PoseMemory:
         return self
 
-    def read(self, camera: PinholeCamera, T_world_camera: NDArray[np.float64]) -> Readout:
+    def read(
+        self,
+        camera: PinholeCamera,
+        T_world_camera: NDArray[np.float64],
+        *,
+        placed: bool = False,
+    ) -> Readout:
         self.reads.append(np.asarray(T_world_camera)[:, 0, 3].copy())
         latent = camera.latent(16)
         count = len(T_world_camera)

@@ -5,7 +5,7 @@ import pytest
 
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.geometry import exp_twist
-from mirage_ros.keyframes import KeyframePolicy
+from mirage_ros.keyframes import KeyframePolicy, chosen_keyframes
 
 SECOND = 1_000_000_000
 POLICY = KeyframePolicy(distance=0.2, angle=0.3, interval=5.0, min_interval=0.5)
@@ -42,3 +42,11 @@ def test_no_interval_means_never_by_time_alone() -> None:
 def test_negative_limits_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"distance.*Got -0\.1"):
         KeyframePolicy(distance=-0.1)
+
+
+def test_keyframes_are_those_that_the_node_takes() -> None:
+    poses = np.tile(np.eye(4), (7, 1, 1))
+    poses[:, 0, 3] = [0.0, 0.1, 0.2, 0.3, 0.39, 0.41, 0.6]
+    stamps = np.arange(7) * SECOND
+    assert chosen_keyframes(poses, stamps) == [0, 2, 5]
+    assert chosen_keyframes(poses, stamps, KeyframePolicy(distance=0.35)) == [0, 4]

@@ -28,7 +28,7 @@ ORDER = (
     ("world_model",),
     ("wan_backend",),
     ("backends",),
-    ("evaluation", "pack_command"),
+    ("evaluation", "pack_command", "training"),
     ("cli", "nodes"),
     ("demo",),
 )

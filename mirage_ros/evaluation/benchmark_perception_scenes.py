@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mirage_ros.evaluation.perception_runs import chosen_keyframes
 from mirage_ros.frames import RgbdFrame
+from mirage_ros.keyframes import chosen_keyframes
 from mirage_ros.memory import LatentMemoryConfig
 from mirage_ros.perception.build import build_perception
 from mirage_ros.perception.pipeline import Perception

@@ -20,7 +20,6 @@ from mirage_ros.evaluation.image_metrics import means, psnr
 from mirage_ros.evaluation.picture import as_unit
 from mirage_ros.frames import RgbdFrame, fit_frame
 from mirage_ros.generation import ReadoutGenerator
-from mirage_ros.keyframes import KeyframePolicy
 from mirage_ros.memory import LatentMemory
 from mirage_ros.perception.pipeline import Perception
 from mirage_ros.sources.simulator.rendered import RenderedSequence
@@ -69,21 +68,6 @@ class Drive:
         """Tokens that were forgotten because views saw through them."""
         carvings = [seen.perceived.carving for seen in self.observations]
         return sum(carving.removed for carving in carvings if carving is not None)
-
-
-def chosen_keyframes(
-    poses: NDArray[np.float64],  # (N, 4, 4)
-    stamps_ns: NDArray[np.int64],  # (N,)
-    policy: KeyframePolicy | None = None,
-) -> list[int]:
-    """Numbers of the frames that the node would remember."""
-    rule, chosen = policy or KeyframePolicy(), list[int]()
-    for number, (stamp, pose) in enumerate(zip(stamps_ns.tolist(), poses, strict=True)):
-        last = chosen[-1] if chosen else None
-        before = None if last is None else int(stamps_ns[last])
-        if rule.wants(stamp, pose, before, None if last is None else poses[last]):
-            chosen.append(number)
-    return chosen
 
 
 def drive(

@@ -25,11 +25,11 @@ class Preceding:
 
     Attributes:
         latents: (P, C, h, w) float32, as they were generated.
-        scene: (P, C, h, w) float32, what the memory knows of these views now; zero where nothing.
+        readout: what the memory knows of these P views now.
     """
 
     latents: Tensor
-    scene: Tensor
+    readout: Readout
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Generator(Protocol):
             rollout's branch of the memory.
         reference_count: references wanted at most; 0 = none, then no whole frames are kept.
         preceding_count: latent frames wanted before the overlap with the chunk before; 0 = none.
+        needs_placement: whether readouts shall tell how tokens lie in their cells.
         starts_from_frame: whether a rollout's first latent frame shall be the sensor's newest
             frame, where that was seen at the path's first pose.
     """
@@ -98,6 +99,7 @@ class Generator(Protocol):
     reference_count: int
     preceding_count: int
     starts_from_frame: bool
+    needs_placement: bool
 
     def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
         """Latents and depth for the whole chunk.

@@ -21,16 +21,17 @@ from mirage_ros.codec.base import Codec
 from mirage_ros.errors import ConfigurationError, GenerationError
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, GenerationCancelled
 from mirage_ros.generation.readout_generator import fill_depth
-from mirage_ros.generation.schedule import Schedule, Solver
+from mirage_ros.generation.scene import Units
+from mirage_ros.generation.schedule import TRAIN_STEPS, Schedule, Solver
+from mirage_ros.generation.side_input import ConstantSide, SideInput
 from mirage_ros.generation.transformer import TextContext, WanWorldTransformer
 from mirage_ros.stages import measured
 
 #: Prompts that are kept, the generator's own among them.
 _PROMPTS = 4
 
-#: Shapes whose constant latents are kept: a whole chunk and a shorter last one, with and without
-#: preceding frames.
-_CONSTANTS = 4
+#: What a model's output means: noise less the clean latents, or the clean latents.
+PREDICTIONS = ("velocity", "clean")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class DiffusionConfig:
         preceding: latent frames before a chunk that are shown to the model, at most.
         side_scale: weight of the side branch's hints.
         batch: chunks of different rollouts that go through the model at once, at most.
+        prediction: one of :data:`PREDICTIONS`.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -56,8 +58,13 @@ class DiffusionConfig:
     preceding: int = 2
     side_scale: float = 1.0
     batch: int = 1
+    prediction: str = "velocity"
 
     def __post_init__(self) -> None:
+        if self.prediction not in PREDICTIONS:
+            raise ConfigurationError(
+                f"prediction must be one of {', '.join(PREDICTIONS)}. Got '{self.prediction}'"
+            )
         for name in ("references", "preceding", "guidance", "side_scale"):
             if not getattr(self, name) >= 0:
                 raise ConfigurationError(f"{name} must not be negative. Got {getattr(self, name)}")
@@ -83,6 +90,7 @@ class DiffusionGenerator:
         keep_text_keys: keep the text's keys and values; without, less memory and more work.
         encode: encodes prompts that rollouts bring along; None: they bring none.
         name: of the generator, in messages.
+        side: what the side branch is given (default: as published).
 
     Raises:
         ConfigurationError: the model allows fewer references, or has other channels than the codec;
@@ -106,11 +114,14 @@ class DiffusionGenerator:
         keep_text_keys: bool = True,
         encode: Callable[[str], Tensor] | None = None,
         name: str = "wan2.2",
+        side: SideInput | None = None,
     ) -> None:
         self.config = config or DiffusionConfig()
         self.name = name
         self.transformer = transformer
         self.codec = codec
+        self.side = side or ConstantSide(codec)
+        self.needs_placement = self.side.needs_placement
         self.device = torch.device(device or transformer.patch_embedding.weight.device)
         self.dtype: torch.dtype = dtype or transformer.patch_embedding.weight.dtype
         self._check(transformer, codec)
@@ -126,7 +137,6 @@ class DiffusionGenerator:
         self._keep_text_keys = keep_text_keys
         self._encode = encode
         self._placement = placement
-        self._constants: dict[tuple[int, int, int], Tensor] = {}
         self.reference_count = self.config.references
         self.preceding_count = self.config.preceding
 
@@ -211,8 +221,14 @@ class DiffusionGenerator:
         stages = batch[0].stages
         with measured(stages, "conditioning", self.device):
             before, after = self._context(batch)
-            control = self._control(batch)
+            control, units = self._side_chunk(batch)
             texts = self._text_contexts(batch[0].prompt, len(batch))
+        given_clean = clean
+        if units is not None:
+            count = clean.shape[1] + sample.shape[1]
+            before, clean = units.whole(before), units.inside(clean, slice(0, clean.shape[1]))
+            after = units.inside(after, slice(count, count + after.shape[1]))
+        before, after = before.to(self.dtype), after.to(self.dtype)
         solver = Solver(self.config.schedule)
         start = before.shape[1] + clean.shape[1]
         noisy = slice(start, start + sample.shape[1])
@@ -225,11 +241,15 @@ class DiffusionGenerator:
                 sequence = torch.cat([before, targets, after], dim=1)
                 levels = torch.zeros(sequence.shape[:2], device=self.device)
                 levels[:, noisy] = timestep
-                velocity = self._velocity(sequence, levels, texts, control, before.shape[1])
-                sample = solver.step(number, velocity[:, noisy], sample, generators)
-        return torch.cat([clean, sample], dim=1)
+                made = self._output(sequence, levels, texts, control, before.shape[1])[:, noisy]
+                if self.config.prediction == "clean":
+                    made = (sample - made) / (timestep / TRAIN_STEPS)
+                sample = solver.step(number, made, sample, generators)
+        if units is not None:
+            sample = units.outside(sample, slice(clean.shape[1], clean.shape[1] + sample.shape[1]))
+        return torch.cat([given_clean, sample], dim=1)
 
-    def _velocity(
+    def _output(
         self,
         sequence: Tensor,  # (B, F, C, h, w)
         levels: Tensor,  # (B, F)
@@ -257,32 +277,16 @@ class DiffusionGenerator:
             before.append(empty if condition.references is None else condition.references)
             after.append(empty if condition.preceding is None else condition.preceding.latents)
         both = torch.stack(before), torch.stack(after)
-        return both[0].to(self.device, self.dtype), both[1].to(self.device, self.dtype)
+        return both[0].to(self.device), both[1].to(self.device)
 
-    def _control(self, batch: Sequence[ChunkCondition]) -> Tensor | None:  # (B, S', D)
-        """What the side branch sees, embedded; the same in all steps."""
+    def _side_chunk(self, batch: Sequence[ChunkCondition]) -> tuple[Tensor | None, Units | None]:
+        """What the side branch sees, embedded (B, S', D), the same in all steps; and the units."""
+        chunk = self.side.of(batch)
+        units = None if chunk.units is None else chunk.units.to(self.device)
         if not self.transformer.has_side_branch:
-            return None
-        scenes = []
-        for condition in batch:
-            seen = [condition.readout.latents]
-            if condition.preceding is not None:
-                seen.append(condition.preceding.scene)
-            scenes.append(torch.cat(seen))
-        scene = torch.stack(scenes).to(self.device, self.dtype)  # (B, T + P, C, h, w)
-        constant = self._constant(scene.shape[1], *scene.shape[-2:]).expand_as(scene)
-        return self.transformer.embed_control(torch.cat([scene, constant], dim=2).transpose(1, 2))
-
-    def _constant(self, frames: int, rows: int, columns: int) -> Tensor:  # (frames, C, h, w)
-        key = (frames, rows, columns)
-        if key not in self._constants:
-            while len(self._constants) >= _CONSTANTS:
-                self._constants.pop(next(iter(self._constants)))
-            stride, cell = self.codec.temporal_stride, self.codec.spatial_stride
-            white = torch.ones(1, 3, rows * cell, columns * cell)
-            video = white.expand(1 + (frames - 1) * stride, -1, -1, -1)
-            self._constants[key] = self.codec.encode_video(video).to(self.device, self.dtype)
-        return self._constants[key]
+            return None, units
+        control = chunk.control.to(self.device, self.dtype)
+        return self.transformer.embed_control(control), units
 
     def _text_contexts(self, prompt: str, batch: int) -> list[TextContext] | list[Tensor]:
         self.prepare_prompt(prompt)

@@ -27,6 +27,7 @@ class ReadoutGenerator:
     reference_count = 0
     preceding_count = 0
     starts_from_frame = False
+    needs_placement = False
 
     def generate(self, condition: ChunkCondition, cancelled: Callable[[], bool]) -> GeneratedChunk:
         """Latents and depth of the chunk; frame 0 is the overlap exactly, where there is one.

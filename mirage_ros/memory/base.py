@@ -18,6 +18,7 @@ from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory.backprojection import CellDepthConfig
 from mirage_ros.memory.carving import Carving
 from mirage_ros.memory.keyframe_table import Keyframes, SurfacePoints
+from mirage_ros.memory.placement import Placement
 
 Poses = Sequence[NDArray[np.float64]] | NDArray[np.float64]  # (T, 4, 4)
 
@@ -33,12 +34,37 @@ class Readout:
             covered.
         observed: (T, h, w) bool; True where a sensor saw what was read. Imagined content never
             counts, so this is what may be called remembered.
+        placement: how the tokens lie in their cells, where that was asked for; None else, and where
+            content lies where it belongs because it was rendered.
     """
 
     latents: Tensor
     coverage: Tensor
     depth: Tensor
     observed: Tensor
+    placement: Placement | None = None
+
+    def part(self, views: slice) -> Readout:
+        """Some of the views."""
+        return Readout(
+            self.latents[views],
+            self.coverage[views],
+            self.depth[views],
+            self.observed[views],
+            None if self.placement is None else self.placement.part(views),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Readout]) -> Readout:
+        """Views of several readouts, one after the other; placed if all of them are."""
+        placements = [part.placement for part in parts if part.placement is not None]
+        return cls(
+            torch.cat([part.latents for part in parts]),
+            torch.cat([part.coverage for part in parts]),
+            torch.cat([part.depth for part in parts]),
+            torch.cat([part.observed for part in parts]),
+            Placement.joined(placements) if len(placements) == len(parts) else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -104,8 +130,16 @@ class ReadableMemory(Protocol):
         self,
         camera: PinholeCamera,  # pixel camera, one for all views
         T_world_camera: Poses,  # (T, 4, 4)
+        *,
+        placed: bool = False,
     ) -> Readout:
-        """What is remembered of T views of one camera, in one batched pass."""
+        """What is remembered of T views of one camera, in one batched pass.
+
+        Args:
+            camera: of all views.
+            T_world_camera: where they are.
+            placed: tell also how tokens lie in their cells (:attr:`Readout.placement`).
+        """
         ...
 
     def branch(self) -> MemoryBranch:

@@ -60,6 +60,8 @@ class LatentBranch:
         self,
         camera: PinholeCamera,
         T_world_camera: Poses,  # (T, 4, 4)
+        *,
+        placed: bool = False,
     ) -> Readout:
         """What is remembered or imagined of T views; imagined only where nothing is remembered.
 
@@ -68,7 +70,7 @@ class LatentBranch:
             PoseError: a pose is not rigid.
         """
         everything = Layers(self._observed, (*self._imagined, *self._inherited, self._own))
-        return self.memory.read_layers(everything, camera, T_world_camera)
+        return self.memory.read_layers(everything, camera, T_world_camera, placed=placed)
 
     def branch(self) -> LatentBranch:
         """A branch of this branch."""

@@ -229,6 +229,8 @@ class LatentMemory:
         self,
         camera: PinholeCamera,
         T_world_camera: Poses,  # (T, 4, 4)
+        *,
+        placed: bool = False,
     ) -> Readout:
         """What is remembered of T views of one camera, in one batched pass.
 
@@ -236,11 +238,12 @@ class LatentMemory:
             CameraError: the camera's size is not a multiple of the codec's stride.
             PoseError: a pose is not rigid.
         """
-        return self.read_layers(
-            Layers((self._observed,), (self._imagined,)), camera, T_world_camera
-        )
+        everything = Layers((self._observed,), (self._imagined,))
+        return self.read_layers(everything, camera, T_world_camera, placed=placed)
 
-    def read_layers(self, what: Layers, camera: PinholeCamera, T_world_camera: Poses) -> Readout:
+    def read_layers(
+        self, what: Layers, camera: PinholeCamera, T_world_camera: Poses, *, placed: bool = False
+    ) -> Readout:
         """:meth:`read` for other sets of tokens than this memory's."""
         stride = self.codec.spatial_stride
         poses = [validate_pose(pose, "T_world_camera") for pose in T_world_camera]
@@ -251,6 +254,7 @@ class LatentMemory:
             stride,
             np.array(poses).reshape(-1, 4, 4),
             self.config.readout,
+            placed=placed,
         )
 
     def branch(self) -> LatentBranch:

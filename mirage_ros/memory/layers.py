@@ -14,6 +14,7 @@ from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.memory import culling_cpu, readout_cpu
 from mirage_ros.memory.base import Readout
 from mirage_ros.memory.features import FeatureFormat
+from mirage_ros.memory.placement import Placement, place_tokens, untouched
 from mirage_ros.memory.readout import FIT_STEPS, Selection, select_tokens
 from mirage_ros.memory.readout_config import ReadoutConfig
 from mirage_ros.memory.token_store import Geometry, TokenArrays
@@ -74,20 +75,24 @@ def read(
     stride: int,
     T_world_camera: NDArray[np.float64],  # (T, 4, 4)
     config: ReadoutConfig,
+    *,
+    placed: bool = False,
 ) -> Readout:
-    """What both layers know of T views; the imagined only where nothing observed is."""
-    latents, coverage, depth = _read(
-        layers.observed, features, camera, stride, T_world_camera, config
-    )
+    """What both layers know of T views; the imagined only where nothing observed is.
+
+    With ``placed``, and how the tokens lie in their cells.
+    """
+    where = camera, stride, T_world_camera, config
+    latents, coverage, depth, placement = _read(layers.observed, features, *where, placed)
     observed = coverage
     if any(part.count for part in layers.imagined):
-        others, also, other_depth = _read(
-            layers.imagined, features, camera, stride, T_world_camera, config
-        )
+        others, also, other_depth, other = _read(layers.imagined, features, *where, placed)
+        if placement is not None and other is not None:
+            placement = placement.where(coverage, other)
         latents = torch.where(coverage[:, None], latents, others)
         depth = torch.where(coverage, depth, other_depth)
         coverage = coverage | also
-    return Readout(latents, coverage, depth, observed)
+    return Readout(latents, coverage, depth, observed, placement)
 
 
 def _read(
@@ -97,12 +102,33 @@ def _read(
     stride: int,
     T_world_camera: NDArray[np.float64],
     config: ReadoutConfig,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Latents (T, C, h, w), coverage and depth (T, h, w) of one layer."""
+    placed: bool,
+) -> tuple[Tensor, Tensor, Tensor, Placement | None]:
+    """Latents (T, C, h, w), coverage and depth (T, h, w) of one layer, and the placement."""
     selection = select(parts, camera, stride, T_world_camera, config)
     if len(parts) == 1:
         packed = parts[0].tokens.features
     else:
         packed = torch.cat([part.tokens.features for part in parts])
     latents = features.unpack_cells(packed, selection.index)
-    return latents, selection.index >= 0, selection.depth
+    placement = _placement(parts, selection.index, camera, T_world_camera) if placed else None
+    return latents, selection.index >= 0, selection.depth, placement
+
+
+def _placement(
+    parts: Sequence[TokenArrays],
+    index: Tensor,  # (T, h, w) int64, through all parts; -1 where none
+    camera: PinholeCamera,
+    T_world_camera: NDArray[np.float64],
+) -> Placement:
+    placement = untouched(index.shape, index.device)
+    first = 0
+    for part in parts:
+        mine = (index >= first) & (index < first + part.count)
+        if bool(mine.any()):
+            tokens = part.tokens.select(index[mine] - first)
+            keyframes = part.keyframes[tokens.keyframe.long()]
+            placed = place_tokens(tokens, keyframes, mine, camera, T_world_camera)
+            placement = placed.where(mine, placement)
+        first += part.count
+    return placement

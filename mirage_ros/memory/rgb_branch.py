@@ -73,6 +73,8 @@ class RgbBranch:
         self,
         camera: PinholeCamera,
         T_world_camera: Poses,  # (T, 4, 4)
+        *,
+        placed: bool = False,
     ) -> Readout:
         """What is remembered or imagined of T views; imagined only where nothing is remembered.
 

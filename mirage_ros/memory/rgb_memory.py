@@ -200,6 +200,8 @@ class RgbMemory:
         self,
         camera: PinholeCamera,
         T_world_camera: Poses,  # (T, 4, 4)
+        *,
+        placed: bool = False,
     ) -> Readout:
         """What is remembered of T views of one camera, in one batched pass.
 

@@ -12,7 +12,6 @@ from mirage_ros.codec import DctCodec
 from mirage_ros.evaluation.perception_runs import (
     AskedView,
     ask_views,
-    chosen_keyframes,
     common_psnr,
     drive,
     ghosts,
@@ -20,7 +19,6 @@ from mirage_ros.evaluation.perception_runs import (
 )
 from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
-from mirage_ros.keyframes import KeyframePolicy
 from mirage_ros.memory import LatentMemory
 from mirage_ros.perception.pipeline import Perception
 
@@ -154,11 +152,3 @@ def test_common_pixels_are_those_of_all_ways() -> None:
     )
     assert all(math.isnan(value) for value in common_psnr([[one], [flat(0, slice(0, 0))]]))
     assert all(math.isnan(value) for value in common_psnr([[], []]))
-
-
-def test_keyframes_are_those_that_the_node_takes() -> None:
-    poses = np.tile(np.eye(4), (7, 1, 1))
-    poses[:, 0, 3] = [0.0, 0.1, 0.2, 0.3, 0.39, 0.41, 0.6]
-    stamps = np.arange(7) * SECOND
-    assert chosen_keyframes(poses, stamps) == [0, 2, 5]
-    assert chosen_keyframes(poses, stamps, KeyframePolicy(distance=0.35)) == [0, 4]

@@ -61,6 +61,11 @@ def condition(seed: int = 5) -> ChunkCondition:
     )
 
 
+def preceding_readout() -> Readout:
+    coverage = torch.ones(1, ROWS, COLUMNS, dtype=torch.bool)
+    return Readout(random(1, 48, ROWS, COLUMNS, seed=7), coverage, 2.0 * coverage, coverage)
+
+
 def whole() -> ChunkCondition:
     """A chunk in the middle of a rollout: everything that can be known is."""
     return replace(
@@ -68,9 +73,7 @@ def whole() -> ChunkCondition:
         first_latents=random(48, ROWS, COLUMNS, seed=3),
         first_depth=torch.full((ROWS, COLUMNS), 7.0),
         references=random(2, 48, ROWS, COLUMNS, seed=4),
-        preceding=Preceding(
-            random(1, 48, ROWS, COLUMNS, seed=6), random(1, 48, ROWS, COLUMNS, seed=7)
-        ),
+        preceding=Preceding(random(1, 48, ROWS, COLUMNS, seed=6), preceding_readout()),
     )
 
 
@@ -128,7 +131,7 @@ def test_one_step_is_plain_arithmetic_with_everything_known(model: WanWorldTrans
     sequence = torch.cat([given.references, noise, given.preceding.latents])
     levels = torch.tensor([[0.0, 0.0, 0.0, 800.0, 800.0, 0.0]])
     white = DctCodec().encode(torch.ones(1, 3, 16 * ROWS, 16 * COLUMNS)).expand(4, -1, -1, -1)
-    scene = torch.cat([given.readout.latents, given.preceding.scene])
+    scene = torch.cat([given.readout.latents, given.preceding.readout.latents])
     control = torch.cat([scene, white], dim=1).transpose(0, 1)[None]
     hidden = sequence.transpose(0, 1)[None]
     wanted, unwanted = (

@@ -27,6 +27,60 @@ VISUAL_GROUP, MOVER_GROUP, COLLIDER_GROUP = 0, 1, 3
 
 
 @dataclass(frozen=True)
+class Light:
+    """A light from afar, which casts no shadows.
+
+    Attributes:
+        direction: that it shines in.
+        diffuse: red, green and blue that a surface facing it gets.
+        ambient: red, green and blue that every surface gets.
+    """
+
+    direction: tuple[float, float, float]
+    diffuse: tuple[float, float, float]
+    ambient: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """Lights of an apartment, so that every direction of a surface has its own brightness.
+
+    The sum of the default ones stays at or below one on floors, walls and ceilings: nothing is
+    blown out. Light that varies within a surface is baked into textures.
+
+    Attributes:
+        lights: all of them.
+    """
+
+    lights: tuple[Light, ...] = (
+        Light((0.35, 0.55, -1.0), (0.44, 0.44, 0.44), (0.54, 0.54, 0.54)),
+        Light((-0.45, -0.25, 0.8), (0.40, 0.40, 0.40), (0.0, 0.0, 0.0)),
+    )
+
+    @classmethod
+    def drawn(cls, rng: np.random.Generator) -> Lighting:
+        """Lights of random direction, strength and colour, one from above and one from below."""
+        tint = 1.0 - rng.uniform(0.0, 0.15, size=3)
+        ambient = rng.uniform(0.35, 0.6)
+        lights = []
+        for downwards, share in ((-1.0, ambient), (1.0, 0.0)):
+            x, y = rng.uniform(-0.8, 0.8, size=2)
+            diffuse = rng.uniform(0.2, 1.0 - ambient)
+            light = Light(
+                (float(x), float(y), downwards * float(rng.uniform(0.6, 1.0))),
+                _colour(diffuse * tint),
+                _colour(share * tint),
+            )
+            lights.append(light)
+        return cls(tuple(lights))
+
+
+def _colour(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    red, green, blue = values.tolist()
+    return red, green, blue
+
+
+@dataclass(frozen=True)
 class ApartmentScene:
     """A furnished apartment; the world frame has its origin on the floor, in the middle.
 
@@ -57,8 +111,13 @@ class ApartmentScene:
         return self.plan.doors
 
 
-def build_apartment(seed: int = 0) -> ApartmentScene:
-    """An apartment of five rooms about a hall; one seed makes one apartment."""
+def build_apartment(seed: int = 0, lighting: Lighting | None = None) -> ApartmentScene:
+    """An apartment of five rooms about a hall; one seed makes one apartment.
+
+    Args:
+        seed: of everything but the light.
+        lighting: how it is lit; None = as all apartments are unless asked otherwise.
+    """
     rng = np.random.default_rng(seed)
     plan = draw_floorplan(rng)
     materials = furniture_materials(rng)
@@ -83,7 +142,7 @@ def build_apartment(seed: int = 0) -> ApartmentScene:
         yaw = 0.0 if door.along == "x" else np.pi / 2.0
         frame = PieceBuilder(meshes, colliders, Placement(x, y, yaw), rng, tile_sizes)
         surfaces.build_door_frame(frame, door, "wood_white")
-    spec = _specify(meshes, materials, colliders)
+    spec = _specify(meshes, materials, colliders, lighting or Lighting())
     free_space = FreeSpace.of(plan, [f for room in footprints.values() for f in room])
     return ApartmentScene(seed, spec, plan, footprints, free_space, materials)
 
@@ -95,7 +154,10 @@ def _corners(r: Rectangle) -> NDArray[np.float64]:  # (4, 2)
 
 
 def _specify(
-    meshes: MeshSet, materials: dict[str, Material], colliders: list[BoxCollider]
+    meshes: MeshSet,
+    materials: dict[str, Material],
+    colliders: list[BoxCollider],
+    lighting: Lighting,
 ) -> mujoco.MjSpec:
     """MuJoCo specification of everything that does not move."""
     spec = mujoco.MjSpec()
@@ -105,7 +167,7 @@ def _specify(
     for name, mesh in sorted(meshes.meshes.items()):
         add_material(spec, name, materials[name])
         add_mesh(spec, spec.worldbody, name, mesh, name, VISUAL_GROUP)
-    _add_lights(spec)
+    _add_lights(spec, lighting)
     world = spec.worldbody
     world.add_geom(
         name="ground",
@@ -170,22 +232,14 @@ def add_mesh(
     )
 
 
-def _add_lights(spec: mujoco.MjSpec) -> None:
-    """Two lights from afar, so that every direction of a surface has its own brightness.
-
-    Their sum stays at or below one on floors, walls and ceilings: nothing is blown out. Light that
-    varies within a surface is baked into textures.
-    """
-    for direction, diffuse, ambient in (
-        ((0.35, 0.55, -1.0), 0.44, 0.54),
-        ((-0.45, -0.25, 0.8), 0.40, 0.0),
-    ):
+def _add_lights(spec: mujoco.MjSpec, lighting: Lighting) -> None:
+    for light in lighting.lights:
         spec.worldbody.add_light(
             type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
             pos=[0.0, 0.0, 2.0],
-            dir=list(direction),
+            dir=list(light.direction),
             castshadow=False,
-            diffuse=[diffuse] * 3,
-            ambient=[ambient] * 3,
+            diffuse=list(light.diffuse),
+            ambient=list(light.ambient),
             specular=[0.0] * 3,
         )

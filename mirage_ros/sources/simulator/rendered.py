@@ -14,7 +14,7 @@ from mirage_ros.frames import RgbdFrame
 from mirage_ros.geometry.camera import PinholeCamera
 from mirage_ros.geometry.interpolation import interpolate_pose
 from mirage_ros.sources.frame_source import FrameSource
-from mirage_ros.sources.simulator.apartment import ApartmentScene, build_apartment
+from mirage_ros.sources.simulator.apartment import ApartmentScene, Lighting, build_apartment
 from mirage_ros.sources.simulator.movers import Mover
 from mirage_ros.sources.simulator.odometry import OdometryDrift
 from mirage_ros.sources.simulator.robot import RobotCamera
@@ -95,6 +95,19 @@ class RenderedSequence(FrameSource):
         """
         return self._frame(index, with_movers=False)
 
+    def seen_from(self, T_world_camera: NDArray[np.float64], index: int) -> RgbdFrame:  # (4, 4)
+        """What the camera would see from another pose at the time of a frame, without movers.
+
+        Raises:
+            IndexError: outside the sequence.
+            PoseError: the pose is not rigid.
+        """
+        stamp_ns = int(self._stamps_ns[index])
+        image, depth = self._simulator.render_from(
+            T_world_camera, stamp_ns / 1e9, with_movers=False
+        )
+        return RgbdFrame(stamp_ns, image, depth, self.camera, T_world_camera.copy())
+
     def _frame(self, index: int, *, with_movers: bool) -> RgbdFrame:
         pose, stamp_ns = self._poses[index], int(self._stamps_ns[index])
         exposed_s = (stamp_ns - self._late_ns) / 1e9
@@ -138,6 +151,7 @@ def robot_tour(
     movers: Sequence[Mover] | Callable[[ApartmentScene], Sequence[Mover]] = (),
     drift: OdometryDrift | None = None,
     camera_time_offset: float = 0.0,
+    lighting: Lighting | None = None,
 ) -> RenderedSequence:
     """What the robot's camera sees while it drives the scripted tour of an apartment, once.
 
@@ -152,6 +166,7 @@ def robot_tour(
         movers: people and things that move, or what makes them for the apartment.
         drift: how the odometry errs, whose poses come beside the true ones; None = hardly.
         camera_time_offset: seconds by which images are stamped later than they were exposed.
+        lighting: of the apartment; None = the usual.
 
     Raises:
         ConfigurationError: rate or duration is not positive, or the offset beyond half a second.
@@ -164,7 +179,7 @@ def robot_tour(
         raise ConfigurationError(
             f"camera_time_offset must be within half a second. Got {camera_time_offset} s"
         )
-    scene = build_apartment(seed)
+    scene = build_apartment(seed, lighting)
     tour = Tour(scene)
     simulator = Simulator(
         scene,

@@ -1,0 +1,1 @@
+"""How shipped weights are made: data from simulated apartments, training, and what it scores."""
