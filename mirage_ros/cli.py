@@ -42,11 +42,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mirage_ros.evaluation.report_command",
         "make one HTML page of results of measurements",
     ),
+    "train": (
+        "mirage_ros.training.train_model_command",
+        "make the weights of the small model anew",
+    ),
 }
 
 #: Subjects of subcommands that have several, the first of them unless one is named right after the
 #: subcommand; each has a module with arguments of its own.
 SUBJECTS: dict[str, dict[str, tuple[str, str]]] = {
+    "train": {
+        "model": COMMANDS["train"],
+        "data": (
+            "mirage_ros.training.train_data_command",
+            "draw training data from simulated apartments",
+        ),
+    },
     "benchmark": {
         "memory": COMMANDS["benchmark"],
         "wan": (

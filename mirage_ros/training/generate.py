@@ -22,8 +22,8 @@ _SPARE = 1 << 30
 def splits_of(config: DataConfig) -> dict[str, range]:
     """Apartments of the splits that are drawn."""
     return {
-        "train": split_seeds("train", config.apartments),
         "validation": split_seeds("validation", config.validation_apartments),
+        "train": split_seeds("train", config.apartments),
     }
 
 
