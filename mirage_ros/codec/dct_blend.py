@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,6 +29,9 @@ PARTS = 4
 #: A block's weight falls to nothing at this distance from its middle along either of its axes, as
 #: a share of its side. Blocks end at 0.5; what lies beyond repeats the border.
 _REACH = 1.0
+
+#: Blocks drawn smaller than this, as a share of their area, would not hit a pixel.
+_LEAST_DETERMINANT = 1e-6
 
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
 _SIDE, _STEP = np.float32(BLOCK), np.float32(1.0 / BLOCK)
@@ -63,34 +67,76 @@ def blend_blocks(
     """Known cells as the blocks in and about them show them.
 
     Raises:
-        CodecError: shapes do not fit each other.
+        CodecError: shapes or types do not fit each other, or known blocks have a place that is not
+            finite or a stretch without inverse.
     """
+    pictures = codec.decode(latents)
     count, _, rows, columns = latents.shape
     shape = (count, rows, columns)
-    if known.shape != shape or offset.shape != (*shape, 2) or stretch.shape != (*shape, 2, 2):
-        raise CodecError(
-            f"latents of {shape} cells need known {shape}, offset {(*shape, 2)} and stretch "
-            f"{(*shape, 2, 2)}. Got {tuple(known.shape)}, {tuple(offset.shape)} and "
-            f"{tuple(stretch.shape)}"
-        )
-    pictures = codec.decode(latents)
-    blocks = functional.pixel_unshuffle(pictures, BLOCK).reshape(count, 3, BLOCK, BLOCK, rows, -1)
+    _check(shape, known, offset, stretch)
+    blocks = functional.pixel_unshuffle(pictures, BLOCK)
+    blocks = blocks.reshape(count, 3, BLOCK, BLOCK, rows, columns)
     arrays = blocks.permute(0, 4, 5, 2, 3, 1).contiguous().cpu().numpy()  # (T, h, w, 16, 16, 3)
     drawn = np.empty_like(arrays)
     told = np.zeros((2, *shape, PARTS, PARTS), dtype=np.float32)
+    where = known.cpu().numpy()
     with threads():
         _blend(
             arrays,
-            np.ascontiguousarray(known.cpu().numpy()),
+            np.ascontiguousarray(where),
             np.ascontiguousarray(offset.cpu().numpy()),
-            np.ascontiguousarray(torch.linalg.inv(stretch).cpu().numpy()),
+            _inverse(stretch.cpu().numpy(), where),
             drawn,
             told,
         )
-    planes = torch.from_numpy(drawn).permute(0, 5, 3, 4, 1, 2).reshape(count, -1, rows, columns)
+    planes = torch.from_numpy(drawn).permute(0, 5, 3, 4, 1, 2)
+    planes = planes.reshape(count, 3 * BLOCK**2, rows, columns)
     analysed = codec.encode(functional.pixel_shuffle(planes, BLOCK)).to(latents.device)
     support, spread = torch.from_numpy(told).flatten(4).permute(0, 1, 4, 2, 3).to(latents.device)
     return Blended(torch.where(known[:, None], analysed, latents), support, spread)
+
+
+def _check(shape: tuple[int, int, int], known: Tensor, offset: Tensor, stretch: Tensor) -> None:
+    """Compare what says where blocks lie with the latents.
+
+    Raises:
+        CodecError: see :func:`blend_blocks`.
+    """
+    expected = {
+        "known": (known, shape, torch.bool),
+        "offset": (offset, (*shape, 2), torch.float32),
+        "stretch": (stretch, (*shape, 2, 2), torch.float32),
+    }
+    for name, (values, wanted, dtype) in expected.items():
+        if values.shape != wanted or values.dtype != dtype:
+            raise CodecError(
+                f"{name} of latents of {shape} cells must be {dtype} of shape {wanted}. "
+                f"Got {values.dtype} of shape {tuple(values.shape)}"
+            )
+    if not bool(torch.isfinite(offset).all(dim=-1)[known].all()):
+        raise CodecError("offsets of known cells must be finite. Got others")
+
+
+def _inverse(
+    stretch: NDArray[np.float32],  # (T, h, w, 2, 2)
+    known: NDArray[np.bool_],  # (T, h, w)
+) -> NDArray[np.float32]:  # (T, h, w, 2, 2), zero in cells that are not known
+    """Inverses of two by two matrices.
+
+    Raises:
+        CodecError: a known one has none.
+    """
+    (a, b), (c, d) = np.moveaxis(stretch[known].astype(np.float64), 0, -1)
+    with np.errstate(invalid="ignore"):
+        determinant = a * d - b * c
+    if not (np.isfinite(determinant) & (np.abs(determinant) > _LEAST_DETERMINANT)).all():
+        raise CodecError(
+            "stretches of known cells must be finite and invertible. Got determinants from "
+            f"{determinant.min()} to {determinant.max()}"
+        )
+    inverse = np.zeros_like(stretch, order="C")
+    inverse[known] = np.moveaxis(np.array([[d, -b], [-c, a]]) / determinant, -1, 0)
+    return inverse
 
 
 @compiled_parallel
