@@ -22,7 +22,7 @@ from mirage_ros.errors import ConfigurationError, GenerationError
 from mirage_ros.generation.base import ChunkCondition, GeneratedChunk, GenerationCancelled
 from mirage_ros.generation.readout_generator import fill_depth
 from mirage_ros.generation.scene import Units
-from mirage_ros.generation.schedule import TRAIN_STEPS, Schedule, Solver
+from mirage_ros.generation.schedule import Schedule, Solver
 from mirage_ros.generation.side_input import ConstantSide, SideInput
 from mirage_ros.generation.transformer import TextContext, WanWorldTransformer
 from mirage_ros.stages import measured
@@ -243,7 +243,7 @@ class DiffusionGenerator:
                 levels[:, noisy] = timestep
                 made = self._output(sequence, levels, texts, control, before.shape[1])[:, noisy]
                 if self.config.prediction == "clean":
-                    made = (sample - made) / (timestep / TRAIN_STEPS)
+                    made = (sample - made) / solver.levels[number]
                 sample = solver.step(number, made, sample, generators)
         if units is not None:
             sample = units.outside(sample, slice(clean.shape[1], clean.shape[1] + sample.shape[1]))

@@ -79,6 +79,7 @@ class Solver:
     Attributes:
         timesteps: what the model is told at each step, 0 to 1000. Whole numbers for ``unipc``, as
             in Wan's own sampling.
+        levels: noise level of the sample at each step.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -100,6 +101,7 @@ class Solver:
         # Otherwise the first step looks its number up, which waits for the device.
         self._scheduler.set_begin_index(0)
         self._draws = schedule.solver == "renoise"
+        self.levels = schedule.levels
         self.timesteps: list[float] = [float(t) for t in self._scheduler.timesteps]
 
     def step(
