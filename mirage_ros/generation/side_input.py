@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mirage_ros.codec.base import Codec
+from mirage_ros.errors import ConfigurationError
 from mirage_ros.generation.base import ChunkCondition
 from mirage_ros.generation.scene import Scene, SceneScales, Units, control_of, scene_of, units_of
 from mirage_ros.memory.base import Readout
@@ -103,9 +104,20 @@ class SceneSide:
         codec: of the latents.
         scales: what the model was trained with.
         told: one of :data:`TOLD`.
+
+    Raises:
+        ConfigurationError: ``told`` is none of these, or the scales are of other channels than the
+            codec's.
     """
 
     def __init__(self, codec: Codec, scales: SceneScales, told: str = "placement") -> None:
+        if told not in TOLD:
+            raise ConfigurationError(f"told must be one of {', '.join(TOLD)}. Got '{told}'")
+        if len(scales.picture) != codec.channels:
+            raise ConfigurationError(
+                f"scales must be of the codec's {codec.channels} channels. "
+                f"Got {len(scales.picture)}"
+            )
         self._codec = codec
         self._scales = scales
         self._white = WhiteVideo(codec) if told == "constant" else None
