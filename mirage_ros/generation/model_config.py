@@ -31,6 +31,21 @@ _ORIGINAL = {
     "vace_in_dim": "vace_in_channels",
 }
 
+#: Keys that hold whole numbers, and the least of each.
+_WHOLE = {
+    "num_attention_heads": 1,
+    "attention_head_dim": 1,
+    "in_channels": 1,
+    "out_channels": 1,
+    "text_dim": 1,
+    "freq_dim": 1,
+    "ffn_dim": 1,
+    "num_layers": 1,
+    "rope_max_seq_len": 1,
+    "vace_in_channels": 1,
+    "max_reference_frames": 0,
+}
+
 Shapes = Mapping[str, Sequence[int]]
 
 
@@ -53,7 +68,8 @@ def read_config(path: Path) -> dict[str, Any]:
     """A transformer's config.json with diffusers' keys.
 
     Raises:
-        CheckpointError: it cannot be read, or is of another kind of model.
+        CheckpointError: it cannot be read, is of another kind of model, or holds no numbers where
+            it should.
     """
     content = read_json(path)
     kind = content.get("_class_name")
@@ -62,9 +78,28 @@ def read_config(path: Path) -> dict[str, Any]:
             f"{path}: expected the configuration of one of {', '.join(CLASSES)}. Got {kind}"
         )
     config = {_ORIGINAL.get(key, key): value for key, value in content.items()}
+    for key, least in _WHOLE.items():
+        if config.get(key) is None:
+            # As if nothing were said.
+            config.pop(key, None)
+        elif not _is_whole(config[key], least):
+            raise CheckpointError(
+                f"{path}: expected a whole number from {least} on as {key}. Got {config[key]!r}"
+            )
+    patch = config.get("patch_size")
+    if patch is not None and not (
+        isinstance(patch, list) and len(patch) == 3 and all(_is_whole(side, 1) for side in patch)
+    ):
+        raise CheckpointError(f"{path}: expected three numbers as patch_size. Got {patch!r}")
     if "dim" in config and config.get("num_attention_heads"):
+        if not _is_whole(config["dim"], 1):
+            raise CheckpointError(f"{path}: expected a number as dim. Got {config['dim']!r}")
         config["attention_head_dim"] = config["dim"] // config["num_attention_heads"]
     return config
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def base_config(shapes: Shapes, stated: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from mirage_ros.generation.schedule import Schedule
 from mirage_ros.generation.side_input import TOLD, SceneSide
 from mirage_ros.generation.transformer import WanWorldTransformer
 
-_SETTINGS = "nano.json"
+_SETTINGS, _TRANSFORMER = "nano.json", "transformer"
 _FORMAT, _VERSION = "mirage_ros_nano", 1
 
 
@@ -46,11 +46,20 @@ def save_nano(directory: Path, model: NanoModel) -> None:
     """Write a model into a folder, its weights in half precision.
 
     Raises:
+        CheckpointError: weights are not finite in half precision; nothing is written then.
         OSError: it cannot be written.
     """
     transformer = WanWorldTransformer.from_config(model.transformer.config)
     transformer.load_state_dict(model.transformer.state_dict())
-    transformer.half().save_pretrained(directory / "transformer")
+    transformer.half()
+    for name, tensor in transformer.state_dict().items():
+        count = int((~torch.isfinite(tensor)).sum())
+        if count:
+            raise CheckpointError(
+                f"{name}: expected weights that half precision can hold, finite and up to 65504. "
+                f"Got {count} of {tensor.numel()} that are not"
+            )
+    transformer.save_pretrained(directory / _TRANSFORMER)
     settings = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -83,15 +92,34 @@ def load_nano(directory: Path, device: torch.device | str = "cpu") -> NanoModel:
             f"Got codec {settings.get('codec')} and told {settings.get('told')}"
         )
     scales = _scales(settings.get("scales"), path)
+    folder = directory / _TRANSFORMER
+    if not (folder / "config.json").is_file():
+        got = "one without config.json" if folder.is_dir() else "none"
+        raise CheckpointError(
+            f"{folder}: expected a folder of config.json and safetensors. Got {got}"
+        )
     try:
         transformer = load_transformer(
-            ModelFiles(str(directory / "transformer"), offline=True),
-            dtype=torch.float32,
-            device=device,
+            ModelFiles(str(folder), offline=True), dtype=torch.float32, device=device
         )
-    except ConfigurationError as error:
+    except (ConfigurationError, UnavailableError) as error:
         raise CheckpointError(str(error)) from error
+    _check_channels(transformer, folder)
     return NanoModel(transformer, scales, settings["told"])
+
+
+def _check_channels(transformer: WanWorldTransformer, folder: Path) -> None:
+    config, channels = transformer.config, DctCodec.channels
+    if (config.in_channels, config.out_channels) != (channels, channels):
+        raise CheckpointError(
+            f"{folder}: expected a transformer that takes and makes {channels} channels. "
+            f"Got {config.in_channels} in and {config.out_channels} out"
+        )
+    if transformer.has_side_branch and config.vace_in_channels != 2 * channels:
+        raise CheckpointError(
+            f"{folder}: expected a side branch that takes {2 * channels} channels. "
+            f"Got {config.vace_in_channels}"
+        )
 
 
 def _scales(said: Any, path: Path) -> SceneScales:
@@ -99,7 +127,7 @@ def _scales(said: Any, path: Path) -> SceneScales:
         scales = SceneScales(
             *(tuple(float(value) for value in said[name]) for name in ("picture", "draft_error"))
         )
-    except (ConfigurationError, KeyError, TypeError, ValueError) as error:
+    except (ConfigurationError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"{path}: expected scales of channels. Got {error}") from error
     if len(scales.picture) != DctCodec.channels:
         raise CheckpointError(
