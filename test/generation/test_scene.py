@@ -103,6 +103,16 @@ def test_about_holds_what_its_channels_are_said_to_hold() -> None:
     assert not bool(cells[:, 41:].any())
 
 
+def test_support_counts_up_to_four_blocks() -> None:
+    given = readout(T)
+    assert given.placement is not None
+    wide = replace(given.placement, stretch=3.0 * given.placement.stretch)
+    about = scene_of(replace(given, placement=wide), CODEC).about
+    support = blend_blocks(CODEC, given.latents, given.coverage, wide.offset, wide.stretch).support
+    assert float(support.max()) > 4.5
+    torch.testing.assert_close(about[:, 9:25], 0.5 * support.clamp(max=4.0))
+
+
 def test_without_placement_blocks_count_as_lying_in_their_cells() -> None:
     given = readout(T, placed=False)
     cells = scene_of(given, CODEC).about.permute(0, 2, 3, 1)
