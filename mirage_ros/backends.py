@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.nano_settings import NanoSettings
 from mirage_ros.perception.settings import PerceptionSettings
 from mirage_ros.wan_settings import WanSettings
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from mirage_ros.world_model import WorldModel
 
 #: Backends that can be built.
-BACKENDS: tuple[str, ...] = ("readout", "wan2.2")
+BACKENDS: tuple[str, ...] = ("readout", "nano", "wan2.2")
 
 #: Memories that can be built in: latent tokens, a coloured point for every pixel ever seen, and
 #: coloured points with the same care for what is known already and for a bound.
@@ -40,6 +41,7 @@ def build_world_model(
     device: str = "cpu",
     num_threads: int | None = None,
     seed: int = 0,
+    nano: NanoSettings | None = None,
     wan: WanSettings | None = None,
     perception: PerceptionSettings | None = None,
 ) -> WorldModel:
@@ -47,6 +49,7 @@ def build_world_model(
 
     Args:
         backend: one of :data:`BACKENDS`. ``readout``: DCT codec, no network, holes filled smoothly.
+            ``nano``: DCT codec and a small diffusion transformer that finishes what is remembered.
             ``wan2.2``: Wan2.2's VAE and its diffusion transformer with a side branch.
         generation_width: of observed and predicted views, pixels, a multiple of 32.
         generation_height: likewise.
@@ -59,6 +62,7 @@ def build_world_model(
         device: torch device.
         num_threads: torch's CPU threads in this process (None: leave them).
         seed: of all randomness.
+        nano: which weights ``nano`` runs, and how.
         wan: which weights ``wan2.2`` runs, and how.
         perception: how frames are prepared; None believes them as they come.
 
@@ -116,7 +120,9 @@ def build_world_model(
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     size = (generation_width, generation_height)
-    codec, generator = _codec_and_generator(backend, wan or WanSettings(), device, size)
+    codec, generator = _codec_and_generator(
+        backend, nano or NanoSettings(), wan or WanSettings(), device, size
+    )
     spatial: SpatialMemory
     if memory == "latent":
         spatial = LatentMemory(codec, latent_config, device)
@@ -133,8 +139,12 @@ def build_world_model(
 
 
 def _codec_and_generator(
-    backend: str, wan: WanSettings, device: str, size: tuple[int, int]
+    backend: str, nano: NanoSettings, wan: WanSettings, device: str, size: tuple[int, int]
 ) -> tuple[Codec, Generator]:
+    if backend == "nano":
+        from mirage_ros.nano_backend import build_nano
+
+        return build_nano(nano, device)
     if backend == "wan2.2":
         from mirage_ros.wan_backend import build_wan
 

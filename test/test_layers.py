@@ -18,7 +18,7 @@ PACKAGE = ROOT / "mirage_ros"
 ORDER = (
     ("atomic", "errors", "compiled", "stages"),
     ("geometry",),
-    ("frames", "keyframes", "shortage", "wan_settings", "world_model_config"),
+    ("frames", "keyframes", "shortage", "nano_settings", "wan_settings", "world_model_config"),
     ("codec",),
     ("memory", "sources", "planning"),
     ("generation",),
@@ -26,7 +26,7 @@ ORDER = (
     ("rollout",),
     ("rollout_group",),
     ("world_model",),
-    ("wan_backend",),
+    ("nano_backend", "wan_backend"),
     ("backends",),
     ("evaluation", "pack_command", "training"),
     ("cli", "nodes"),

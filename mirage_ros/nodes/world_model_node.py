@@ -19,6 +19,7 @@ from mirage_ros.nodes.gpu import release_memory
 from mirage_ros.nodes.imagine_action import ImagineAction
 from mirage_ros.nodes.log_bridge import LogBridge
 from mirage_ros.nodes.memory_services import MemoryServices, memory_path, reason
+from mirage_ros.nodes.nano_parameters import nano_settings
 from mirage_ros.nodes.parameters import ParameterTable
 from mirage_ros.nodes.perception_parameters import perception_settings
 from mirage_ros.nodes.running import run_node
@@ -154,6 +155,7 @@ class WorldModelNode(LifecycleNode):
             device=get["device"],
             num_threads=get["num_threads"],
             seed=get["seed"],
+            nano=nano_settings(get.__getitem__),
             wan=wan_settings(get.__getitem__),
             perception=perception_settings(get.__getitem__),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from mirage_ros.backends import BACKENDS, CAPACITY, MEMORIES
 from mirage_ros.errors import PoseError
+from mirage_ros.nodes.nano_parameters import NANO_PARAMETERS
 from mirage_ros.nodes.parameters import Spec
 from mirage_ros.nodes.perception_parameters import PERCEPTION_PARAMETERS, perception_problem
 from mirage_ros.nodes.pose_source import POSE_KINDS, extrinsics_from_parameter
@@ -288,5 +289,6 @@ WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
         dynamic=True,
     ),
     Spec("status_rate", 1.0, "Status and diagnostics messages a second.", 0.1, 100.0),
+    *NANO_PARAMETERS,
     *WAN_PARAMETERS,
 )
