@@ -17,7 +17,14 @@ def generate_launch_description() -> LaunchDescription:
     """Arguments and the three processes."""
     share = Path(get_package_share_directory("mirage_ros"))
     arguments = [
-        DeclareLaunchArgument("backend", default_value="readout", description="World model to run"),
+        DeclareLaunchArgument(
+            "backend",
+            default_value="",
+            description="World model to run; empty: as params_file says",
+        ),
+        DeclareLaunchArgument(
+            "quality", default_value="", description="Of backend nano: mean or sample"
+        ),
         DeclareLaunchArgument("seed", default_value="0", description="Which apartment"),
         DeclareLaunchArgument(
             "tour", default_value="true", description="Drive a tour; false: drive by /cmd_vel"
@@ -37,6 +44,7 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(share / "launch" / "world_model.launch.py")),
         launch_arguments={
             "backend": LaunchConfiguration("backend"),
+            "quality": LaunchConfiguration("quality"),
             "registration": LaunchConfiguration("registration"),
             "params_file": LaunchConfiguration("params_file"),
         }.items(),

@@ -26,7 +26,8 @@ INPUTS = (
     "plan",
 )
 
-#: Parameters of the backend wan2.2 that launch arguments of the same name set.
+#: Parameters of the backends nano and wan2.2 that launch arguments of the same name set.
+NANO_ARGUMENTS = ("quality",)
 WAN_ARGUMENTS = ("model", "side_branch", "tiny_decoder", "prompt")
 
 #: Parameter files of backends that need other values than world_model.yaml has.
@@ -49,6 +50,12 @@ def generate_launch_description() -> LaunchDescription:
                 description=f"Parameter wan.{name} of backend wan2.2; empty: as params_file says",
             )
             for name in WAN_ARGUMENTS
+        ),
+        DeclareLaunchArgument(
+            "quality",
+            default_value="",
+            description="Parameter nano.quality of backend nano, mean or sample; empty: as "
+            "params_file says",
         ),
         DeclareLaunchArgument(
             "memory_file",
@@ -125,10 +132,11 @@ def _node(context: LaunchContext, config: Path) -> list[LifecycleNode]:
         value = LaunchConfiguration(name).perform(context)
         if value:
             overrides[name] = value
-    for name in WAN_ARGUMENTS:
-        value = LaunchConfiguration(name).perform(context)
-        if value:
-            overrides[f"wan.{name}"] = value
+    for prefix, names in (("nano", NANO_ARGUMENTS), ("wan", WAN_ARGUMENTS)):
+        for name in names:
+            value = LaunchConfiguration(name).perform(context)
+            if value:
+                overrides[f"{prefix}.{name}"] = value
     own = PARAMETER_FILES.get(str(overrides.get("backend")), "world_model.yaml")
     params_file = LaunchConfiguration("params_file").perform(context) or str(config / own)
     return [

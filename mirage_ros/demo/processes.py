@@ -16,7 +16,7 @@ _GRACE_S = 5.0
 
 
 class NodeDiedError(RuntimeError):
-    """A node of the demo ended by itself; the message holds the end of its log."""
+    """A node of the demo ended by itself, or cannot work; the message says what it said last."""
 
 
 def ros_arguments(parameters: Mapping[str, object], params_file: Path | None = None) -> list[str]:
@@ -85,6 +85,17 @@ class ProcessGroup:
                 raise NodeDiedError(
                     f"{name} ended with exit code {code}; the end of {log}:\n{tail}"
                 )
+
+    def check_log(self, name: str, complaint: str) -> None:
+        """Make sure that a process has not printed a complaint.
+
+        Raises:
+            NodeDiedError: it has; the message holds what comes after it.
+        """
+        log = self._log_directory / f"{name}.log"
+        _, found, why = log.read_text(errors="replace").partition(complaint)
+        if found:
+            raise NodeDiedError(f"{name}: {found}{why.splitlines()[0]}")
 
     def stop(self) -> None:
         """Interrupt all processes, and kill what does not end."""

@@ -63,6 +63,7 @@ def table(figures: dict[str, Any]) -> str:
     lines += [
         "(over covered pixels; 'unchanged' is the forecast that the view stays as it is)",
         "",
+        f"backend                  {node['backend']}",
         f"frames arrived           {node['frames_arrived']} of {node['frames_sent']} sent "
         f"({_percent(node['frames_arrived_share'])})",
         f"keyframes stored         {node['keyframes_stored']} of {node['keyframes_wanted']} wanted",

@@ -158,6 +158,7 @@ class Recorder(Node):
         if status is None:
             raise RuntimeError("the world model has sent no status message")
         return {
+            "backend": status.backend,
             "duration_s": seconds,
             "frames_sent": self.frames_sent,
             "frames_arrived": status.images_received,

@@ -30,6 +30,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from mirage_ros.action import ImaginePaths
+from mirage_ros.backends import BACKENDS
 from mirage_ros.geometry.paths import extrapolate_twist
 from mirage_ros.msg import MemoryStatus, PredictedFrame
 from mirage_ros.nodes.pose_conversion import pose_from_matrix
@@ -119,10 +120,11 @@ def _resident_mib(process: int) -> float:
 
 
 @contextlib.contextmanager
-def _world_model(threads: int) -> Iterator[int]:
+def _world_model(backend: str, threads: int) -> Iterator[int]:
     """The node as a process of its own, as on a robot; its number."""
     parameters = {
         "autostart": True,
+        "backend": backend,
         "pose_of": "camera",
         "rollout_rate": 0.0,
         "max_frame_age": 600.0,
@@ -140,7 +142,7 @@ def _world_model(threads: int) -> Iterator[int]:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Seconds and MiB by name."""
-    with _world_model(options.threads) as process:
+    with _world_model(options.backend, options.threads) as process:
         return _measured(options, process)
 
 
@@ -206,6 +208,7 @@ def _wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 60.0)
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="How fast ~/imagine answers.")
+    parser.add_argument("--backend", choices=BACKENDS, default="readout")
     parser.add_argument("--candidates", type=int, default=9)
     parser.add_argument("--frames", type=int, default=8, help="along each path")
     parser.add_argument("--goals", type=int, default=50)

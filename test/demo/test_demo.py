@@ -36,6 +36,15 @@ def test_a_process_that_dies_is_reported_with_its_last_words(tmp_path: Path) -> 
             group.check()
 
 
+def test_a_process_that_cannot_work_is_reported_in_its_own_words(tmp_path: Path) -> None:
+    with ProcessGroup(tmp_path, os.environ) as group:
+        group.start("idle", "http.server", ["0", "--bind", "127.0.0.1"])
+        (tmp_path / "idle.log").write_text("begun\n[ERROR] not configured: no weights.\nwaiting\n")
+        group.check_log("idle", "not configured by me: ")
+        with pytest.raises(NodeDiedError, match=r"^idle: not configured: no weights\.$"):
+            group.check_log("idle", "not configured: ")
+
+
 def test_processes_do_not_outlive_the_group(tmp_path: Path) -> None:
     with ProcessGroup(tmp_path, os.environ) as group:
         group.start("server", "http.server", ["0", "--bind", "127.0.0.1"])
@@ -50,7 +59,10 @@ def test_a_sequence_is_shown(small_sequence: Callable[[int], Path], tmp_path: Pa
     sequence = small_sequence(90)
     environment = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
     process = subprocess.run(
-        [sys.executable, "-m", "mirage_ros.demo", "--out", out, "--sequence", sequence],
+        [
+            *(sys.executable, "-m", "mirage_ros.demo", "--backend", "readout"),
+            *("--out", out, "--sequence", sequence),
+        ],
         capture_output=True,
         text=True,
         timeout=110,
@@ -61,6 +73,7 @@ def test_a_sequence_is_shown(small_sequence: Callable[[int], Path], tmp_path: Pa
     assert process.returncode == 0, process.stderr
     figures = json.loads((out / "metrics.json").read_text())
     node = figures["node"]
+    assert node["backend"] == "readout"
     assert node["frames_sent"] == 90
     assert node["keyframes_stored"] > 20
     assert node["tokens"] > 0
@@ -74,3 +87,4 @@ def test_a_sequence_is_shown(small_sequence: Callable[[int], Path], tmp_path: Pa
     ):
         assert (out / name).stat().st_size > 500, name
     assert "keyframes stored" in process.stdout
+    assert any(line.split() == ["backend", "readout"] for line in process.stdout.splitlines())

@@ -175,6 +175,8 @@ class World:
         # The robot's clock is set by the tests and may drift from the machine's.
         defaults: dict[str, Any] = {
             "autostart": True,
+            # No weights, and nothing that takes its time.
+            "backend": "readout",
             "T_base_camera": FORWARD_CAMERA,
             "max_frame_age": 60.0,
         }
