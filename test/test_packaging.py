@@ -1,5 +1,6 @@
 """Facts that several build files state have to agree."""
 
+import fnmatch
 import importlib
 import re
 import sys
@@ -101,3 +102,41 @@ def test_the_source_distribution_holds_what_the_build_takes():
     lines = (ROOT / "MANIFEST.in").read_text().splitlines()
     for folder in ("action", "cmake", "config", "launch", "mirage_ros", "msg", "srv"):
         assert f"graft {folder}" in lines, folder
+
+
+def test_what_the_shipped_model_needs_is_installed_with_the_package():
+    project = PYPROJECT["project"]
+    names = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    assert {"torch", "diffusers", "accelerate", "safetensors"} <= names
+    # Stated once: an extra adds to these.
+    for extra, lines in project["optional-dependencies"].items():
+        assert not names & {re.match(r"[\w-]+", line)[0] for line in lines}, extra
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "nano.json",
+        "MODEL_CARD.md",
+        "transformer/config.json",
+        "transformer/diffusion_pytorch_model.safetensors",
+    ],
+)
+def test_every_way_to_build_takes_the_shipped_model_along(file):
+    path = Path("mirage_ros/models/nano") / file
+    # The source distribution takes the whole folder but for what is excluded everywhere.
+    excluded = re.findall(
+        r"^(?:global-exclude|exclude|prune) (.+)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE
+    )
+    left_out = [pattern for line in excluded for pattern in line.split()]
+    # So does CMake, and setup.py takes what CMake has installed.
+    (installed,) = re.findall(r"install\(DIRECTORY mirage_ros/(.*?)\)", CMAKE, re.DOTALL)
+    assert "FILES_MATCHING" not in installed
+    left_out += re.findall(r'PATTERN "([^"]+)" EXCLUDE', installed)
+    ignored = re.findall(r"ignore_patterns\((.+?)\)", (ROOT / "setup.py").read_text())
+    left_out += [name for line in ignored for name in re.findall(r'"([^"]+)"', line)]
+    left_out += (ROOT / ".gitignore").read_text().split() if (ROOT / ".gitignore").exists() else []
+    assert {"__pycache__", "*.c"} <= set(left_out), "the patterns were found"
+    for part in path.parts:
+        for pattern in left_out:
+            assert not fnmatch.fnmatch(part, pattern.rstrip("/")), (part, pattern)
