@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from mirage_ros.errors import ConfigurationError
-from mirage_ros.training.apartments import split_seeds
+from mirage_ros.sources.simulator.splits import split_seeds
 from mirage_ros.world_model_config import SIZE_MULTIPLE
 
 #: Memories that samples can be read from.

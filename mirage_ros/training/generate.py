@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mirage_ros.errors import TrainingDataError
-from mirage_ros.training.apartments import split_seeds
+from mirage_ros.sources.simulator.splits import split_seeds
 from mirage_ros.training.data_config import DataConfig
 
 #: Free space that must be left beside the data, bytes.

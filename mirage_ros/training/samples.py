@@ -20,7 +20,7 @@ from mirage_ros.keyframes import chosen_keyframes
 from mirage_ros.memory import LatentMemory, RgbMemory, RgbMemoryConfig, SpatialMemory
 from mirage_ros.memory.backprojection import cell_depth
 from mirage_ros.sources.simulator import RenderedSequence, robot_tour
-from mirage_ros.training.apartments import Variation
+from mirage_ros.sources.simulator.splits import Variation
 from mirage_ros.training.data_config import DataConfig
 
 #: Where a chunk begins, and how often: at the newest view; at an earlier one, among what is

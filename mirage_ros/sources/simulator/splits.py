@@ -1,4 +1,4 @@
-"""Which apartments are trained on, and how the robot that drives through them differs."""
+"""Which apartments are trained on and measured on, and how the drives through them differ."""
 
 from __future__ import annotations
 
