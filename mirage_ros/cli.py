@@ -68,6 +68,10 @@ SUBJECTS: dict[str, dict[str, tuple[str, str]]] = {
             "mirage_ros.evaluation.benchmark_perception_command",
             "measure what people, bad depth and drifting odometry do to the memory",
         ),
+        "nano": (
+            "mirage_ros.evaluation.benchmark_nano_command",
+            "measure what the small model adds to what is remembered",
+        ),
     },
 }
 

@@ -54,8 +54,10 @@ def headless_transformer() -> WanWorldTransformer:
     return made
 
 
-def tiny_nano(seed: int = 0, told: str = "placement") -> NanoModel:
-    return NanoModel(tiny_transformer(seed), SCALES, told)
+def tiny_nano(seed: int = 0, told: str = "placement", *, zero_head: bool = False) -> NanoModel:
+    """With a zero head it returns the draft as it is."""
+    transformer = headless_transformer() if zero_head else tiny_transformer(seed)
+    return NanoModel(transformer, SCALES, told)
 
 
 def readout(frames: int, seed: int = 1, *, placed: bool = True) -> Readout:

@@ -13,7 +13,8 @@ would show the memory once more what it is asked for.
 *Rollout.* The memory is given the first frame and nothing else. The world model imagines a path
 that leaves and returns to the first pose, chunk by chunk without any observation, and its last
 frame is compared with the true first frame. This is the closed loop of video world models
-(RealEstate10K). Poses of a recording that does not come back are gone back in reverse.
+(RealEstate10K). Poses of a recording that does not come back are gone back in reverse. A generator
+that starts from a frame starts from the first one.
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ def rollout(
     model = contender.world_model(codec, size)
     first = size.fit(first)
     model.observe(first)
-    views = list(model.imagine(T_world_camera, first.camera))
+    views = list(model.imagine(T_world_camera, first.camera, first_frame=first))
     last = (views[-1].image, views[-1].coverage > 0)
     figures = _figures(contender, last, first, codec, distance)
     return Rollout(figures, views[-1].image, min(view.known_fraction for view in views))

@@ -81,6 +81,13 @@ class EpisodeSizes:
     headings: int = 8
 
 
+def readout_model(sizes: EpisodeSizes) -> WorldModel:
+    """A world model that remembers nothing yet, and invents nothing."""
+    return build_world_model(
+        "readout", generation_width=sizes.width, generation_height=sizes.height
+    )
+
+
 class Apartment:
     """The tour through an apartment, remembered, and what planners are given of it.
 
@@ -90,6 +97,7 @@ class Apartment:
         seed: which apartment.
         sizes: of views and galleries.
         progress: wraps what is iterated over, with a name.
+        build: makes a world model that remembers nothing yet.
 
     Attributes:
         seed: which apartment.
@@ -97,9 +105,16 @@ class Apartment:
         floor: the map made of their depth.
     """
 
-    def __init__(self, seed: int, sizes: EpisodeSizes, progress: Progress) -> None:
+    def __init__(
+        self,
+        seed: int,
+        sizes: EpisodeSizes,
+        progress: Progress,
+        build: Callable[[EpisodeSizes], WorldModel] = readout_model,
+    ) -> None:
         self.seed = seed
         self.sizes = sizes
+        self._build = build
         self._progress = progress
         tour = robot_tour(
             seed, camera=RobotCamera(sizes.width, sizes.height), duration_s=sizes.tour_s
@@ -142,9 +157,7 @@ class Apartment:
 
     def new_model(self) -> WorldModel:
         """A world model that remembers nothing yet."""
-        return build_world_model(
-            "readout", generation_width=self.sizes.width, generation_height=self.sizes.height
-        )
+        return self._build(self.sizes)
 
     def model_of_tour(self) -> WorldModel:
         """A world model that remembers the tour and shares nothing with others."""

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from mirage_ros.geometry import PinholeCamera
 from mirage_ros.planning.views import PlannedView
 from mirage_ros.sources.simulator import Simulator
-from mirage_ros.world_model import WorldModel
+from mirage_ros.world_model import PredictedView, WorldModel
+
+#: Rollouts that go through their chunk together.
+_AT_ONCE = 64
 
 
 class ModelImaginer:
@@ -31,27 +34,35 @@ class ModelImaginer:
     ) -> list[list[PlannedView]]:
         """The views along every path; in one rollout where the generator invents nothing.
 
-        Each path has a branch of its own otherwise, so that none sees what another invented.
+        Otherwise each view is a rollout of its own. Planners ask for views of places to compare
+        them, and a film would let each view depend on what was invented for the one before.
         """
-        if self.model.generator.invents:
-            return [self._views(path) for path in paths]
-        views = self._views(np.concatenate(list(paths)))
+        poses = np.concatenate(list(paths))
+        views = self._apart(poses) if self.model.generator.invents else self._together(poses)
         ends = np.cumsum([len(path) for path in paths])
         return [views[end - len(path) : end] for path, end in zip(paths, ends, strict=True)]
 
-    def _views(self, path: NDArray[np.float64]) -> list[PlannedView]:
+    def _together(self, poses: NDArray[np.float64]) -> list[PlannedView]:
+        return [self._planned(view) for view in self.model.imagine(poses, self._camera)]
+
+    def _apart(self, poses: NDArray[np.float64]) -> list[PlannedView]:
+        views: list[PlannedView] = []
+        for start in range(0, len(poses), _AT_ONCE):
+            paths = list(poses[start : start + _AT_ONCE, None])
+            made = dict(self.model.imagine_candidates(paths, self._camera))
+            views += [self._planned(made[number]) for number in range(len(paths))]
+        return views
+
+    def _planned(self, view: PredictedView) -> PlannedView:
         stride = self.model.codec.spatial_stride
-        return [
-            PlannedView(
-                image=view.image,
-                coverage=view.coverage > 0,
-                depth=np.ascontiguousarray(view.depth[::stride, ::stride]),
-                T_world_camera=view.T_world_camera,
-                camera=view.camera,
-                known_fraction=view.known_fraction,
-            )
-            for view in self.model.imagine(path, self._camera)
-        ]
+        return PlannedView(
+            image=view.image,
+            coverage=view.coverage > 0,
+            depth=np.ascontiguousarray(view.depth[::stride, ::stride]),
+            T_world_camera=view.T_world_camera,
+            camera=view.camera,
+            known_fraction=view.known_fraction,
+        )
 
 
 class TrueImaginer:

@@ -66,7 +66,8 @@ def path_pictures(
 ) -> dict[str, list[Image]]:
     """Pictures of a path by who made them: the truth, the codec, then every memory.
 
-    Every memory is given the sources and imagines the whole path in one rollout.
+    Every memory is given the sources and imagines the whole path in one rollout, which begins with
+    the path's first frame where the contender's generator starts from one.
 
     Raises:
         ConfigurationError: fewer than two frames in the path.
@@ -81,7 +82,8 @@ def path_pictures(
         model = contender.world_model(codec, size)
         for frame in progress(sources, f"path: {contender.name}"):
             model.observe(frame)
-        pictures[contender.name] = [v.image for v in model.imagine(poses, path[0].camera)]
+        views = model.imagine(poses, path[0].camera, first_frame=path[0])
+        pictures[contender.name] = [view.image for view in views]
     return pictures
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mirage_ros.evaluation.episode_apartment import Apartment, EpisodeSizes, Task
+from mirage_ros.evaluation.episode_apartment import Apartment, EpisodeSizes, Task, readout_model
 from mirage_ros.evaluation.episode_methods import IMAGINATION
 from mirage_ros.evaluation.episode_sheet import episode_frames, episode_strip
 from mirage_ros.evaluation.episodes import Outcome, run_episode
 from mirage_ros.evaluation.exploration import EXPLORERS, ExploredArea, explore
 from mirage_ros.evaluation.video_file import write_video
+from mirage_ros.world_model import WorldModel
 
 #: Poses of a trace, 50 ms apart, for a picture of a video, and pictures a second: twice real time.
 _VIDEO_EVERY, _VIDEO_RATE = 4, 10.0
@@ -37,6 +38,7 @@ class Questions:
         seed: of tasks and of all that methods draw.
         strips: episodes of every apartment that are shown.
         videos: folder for a video of those of every apartment; None = none.
+        build: makes the world model that imagines; must pickle, for workers.
     """
 
     seeds: tuple[int, ...]
@@ -48,6 +50,7 @@ class Questions:
     seed: int
     strips: int
     videos: Path | None = None
+    build: Callable[[EpisodeSizes], WorldModel] = readout_model
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _measure(questions: Questions, seed: int, count: int, bars: bool) -> Apartme
         return bar
 
     begin = time.perf_counter()
-    apartment = Apartment(seed, questions.sizes, progress)
+    apartment = Apartment(seed, questions.sizes, progress, questions.build)
     try:
         setup_s = time.perf_counter() - begin
         tasks = apartment.tasks(count, questions.seed)

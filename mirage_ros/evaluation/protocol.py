@@ -23,7 +23,7 @@ from mirage_ros.codec.base import Codec
 from mirage_ros.errors import ConfigurationError
 from mirage_ros.evaluation.image_metrics import ViewMetrics, mean_view, means, psnr, region_metrics
 from mirage_ros.frames import RgbdFrame, fit_frame
-from mirage_ros.generation import ReadoutGenerator
+from mirage_ros.generation import Generator, ReadoutGenerator
 from mirage_ros.geometry.poses import rotation_angle, translation_distance
 from mirage_ros.memory.base import SpatialMemory
 from mirage_ros.world_model import WorldModel, WorldModelConfig
@@ -63,26 +63,26 @@ class Size:
 
 @dataclass(frozen=True)
 class Contender:
-    """A memory that takes part.
+    """A memory that takes part, and who completes what it knows.
 
     Attributes:
         name: in tables.
         build: makes an empty one.
+        complete: makes a generator; the default one invents nothing.
     """
 
     name: str
     build: Callable[[Codec], SpatialMemory]
+    complete: Callable[[Codec], Generator] = lambda codec: ReadoutGenerator()
 
     def world_model(self, codec: Codec, size: Size) -> WorldModel:
-        """A world model that remembers by it and invents nothing, ready to be timed.
+        """A world model of both that has seen nothing yet.
 
         Raises:
             ConfigurationError: a side is not a positive multiple of 32.
         """
         config = WorldModelConfig(size.width, size.height)
-        model = WorldModel(codec, self.build(codec), ReadoutGenerator(), config)
-        model.warm_up()
-        return model
+        return WorldModel(codec, self.build(codec), self.complete(codec), config)
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,8 @@ def memory_way(
     """
     _check_sources(sources)
     model = contender.world_model(codec, size)
+    # Storing and rendering are timed.
+    model.warm_up()
     times = [
         model.observe(frame).seconds["store"]
         for frame in progress(sources, f"remember: {contender.name}")
