@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo demo-planning test lint bench clean
+.PHONY: help install demo demo-planning test lint bench train-nano clean
 
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
@@ -58,8 +58,15 @@ bench: $(VENV)/.installed ## quality of predicted views: SEQUENCE=DIR or SEQUENC
 	cd "$(VENV)" && $(BIN)/mirage evaluate "$(if $(filter sim sim:%,$(SEQUENCE)),$(SEQUENCE),$(abspath $(SEQUENCE)))" \
 		--out "$(CURDIR)/bench_out" $(ARGS)
 
+train-nano: $(VENV)/.installed ## the small model's weights anew, an hour on two cores; may be interrupted and called again
+	cd "$(VENV)" && $(BIN)/mirage train data --config "$(CURDIR)/config/training/nano.yaml" \
+		--data "$(CURDIR)/training_out/data" $(ARGS)
+	cd "$(VENV)" && $(BIN)/mirage train model --config "$(CURDIR)/config/training/nano.yaml" \
+		--data "$(CURDIR)/training_out/data" --run "$(CURDIR)/training_out/nano"
+	rm -rf mirage_ros/models/nano && mkdir -p mirage_ros/models && cp -r training_out/nano/model mirage_ros/models/nano
+
 clean: ## remove .venv and everything built or written
-	rm -rf .venv build dist install log demo_out bench_out planning_out *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist install log demo_out bench_out planning_out training_out *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.created:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c $(SUPPORTED) 2>/dev/null || { \

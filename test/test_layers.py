@@ -16,7 +16,7 @@ PACKAGE = ROOT / "mirage_ros"
 
 #: The rooms, lowest first. A room may import from lower ones and from itself.
 ORDER = (
-    ("atomic", "errors", "compiled", "stages"),
+    ("atomic", "errors", "compiled", "machine", "stages"),
     ("geometry",),
     ("frames", "keyframes", "shortage", "nano_settings", "wan_settings", "world_model_config"),
     ("codec",),

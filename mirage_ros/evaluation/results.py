@@ -19,7 +19,7 @@ import numpy as np
 
 from mirage_ros import __version__
 from mirage_ros.errors import ResultFormatError
-from mirage_ros.evaluation.machine import machine
+from mirage_ros.machine import machine
 
 Part = TypeVar("Part")
 
@@ -231,7 +231,7 @@ class Result:
         inputs: what it was taken from and with: the recording, frame numbers, seeds, ...
         sections: the findings.
         created: when, with a time zone.
-        machine: what it ran on, see :func:`mirage_ros.evaluation.machine.machine`.
+        machine: what it ran on, see :func:`mirage_ros.machine.machine`.
         version: of this package.
 
     Raises:

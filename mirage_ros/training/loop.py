@@ -24,13 +24,14 @@ from mirage_ros.training.checkpoints import TrainingState, load_checkpoint, save
 from mirage_ros.training.distillation import DistillObjective
 from mirage_ros.training.generate import splits_of
 from mirage_ros.training.inputs import InputDrawer, Inputs
+from mirage_ros.training.model_card import model_card
 from mirage_ros.training.objective import FlowObjective
 from mirage_ros.training.optimizer import Optimizer
 from mirage_ros.training.parts import choose, fuse_lora, fused_copy, new_transformer
 from mirage_ros.training.run_config import RunConfig, StageConfig
 from mirage_ros.training.run_log import RunLog
 from mirage_ros.training.shards import Shards
-from mirage_ros.training.validation import drafts, sampled, save_picture, scores
+from mirage_ros.training.validation import Scores, drafts, sampled, save_picture, scores
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -93,8 +94,12 @@ class _Run:
             if number >= first:
                 resumed = state if number == first else None
                 self._stage(number, stage, resumed)
-        folder = self._run / "model"
-        save_nano(folder, self._model())
+        watched = self._watched(self._config.stages[-1], len(self._config.stages) - 1)
+        folder, model = self._run / "model", self._model()
+        save_nano(folder, model)
+        parameters = sum(weight.numel() for weight in model.transformer.parameters())
+        card = model_card(self._config, self._scores(watched)[0], self._elapsed, parameters)
+        (folder / "MODEL_CARD.md").write_text(card)
         return folder
 
     def _model(self) -> NanoModel:
@@ -165,15 +170,10 @@ class _Run:
         return [drawer.validation(int(n), config.data.targets) for n in numbers]
 
     def _validate(self, stage: StageConfig, step: int, watched: list[Inputs]) -> None:
-        made: dict[str, list[torch.Tensor]] = {"draft": [drafts(given) for given in watched]}
-        for name, steps in (("mean", 1), ("sample", _VALIDATION_STEPS)):
-            made[name] = [
-                sampled(self._transformer, given.to(self._device), steps).cpu() for given in watched
-            ]
-        for name, latents in made.items():
-            found = scores(self._codec, latents, watched)
-            tqdm.write(f"{stage.name} {step}: {name} {found.text()}")
-            self._log.scores(self._elapsed, stage.name, step, name, found)
+        found, made = self._scores(watched)
+        for name, figures in found.items():
+            tqdm.write(f"{stage.name} {step}: {name} {figures.text()}")
+            self._log.scores(self._elapsed, stage.name, step, name, figures)
         spread = np.linspace(0, len(watched) - 1, 5).round().astype(int)
         save_picture(
             self._run / f"{stage.name}_{step:06d}.png",
@@ -184,6 +184,18 @@ class _Run:
             ],
         )
         save_nano(self._run / "newest", self._model())
+
+    def _scores(
+        self, watched: list[Inputs]
+    ) -> tuple[dict[str, Scores], dict[str, list[torch.Tensor]]]:
+        """Scores of drafts, means and samples, and what was scored."""
+        made: dict[str, list[torch.Tensor]] = {"draft": [drafts(given) for given in watched]}
+        for name, steps in (("mean", 1), ("sample", _VALIDATION_STEPS)):
+            made[name] = [
+                sampled(self._transformer, given.to(self._device), steps).cpu() for given in watched
+            ]
+        found = {name: scores(self._codec, latents, watched) for name, latents in made.items()}
+        return found, made
 
     def _save(self, number: int, step: int, average: WeightAverage, optimizer: Optimizer) -> None:
         state = TrainingState(

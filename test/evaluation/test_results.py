@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import torch
 
+from mirage_ros import machine as machine_module
 from mirage_ros.errors import ResultFormatError
-from mirage_ros.evaluation import machine as machine_module
 from mirage_ros.evaluation.result_file import from_json, read_result, to_json, write_result
 from mirage_ros.evaluation.results import (
     Picture,

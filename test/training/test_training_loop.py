@@ -52,6 +52,9 @@ def test_a_run_learns_what_drafts_get_wrong(data: Path, tmp_path: Path) -> None:
     assert float(rows[1]["known"]) > float(rows[0]["known"]) + 2.0
     assert (tmp_path / LOSSES).exists()
     assert list(tmp_path.glob("joint_*.png"))
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "Seeds 1000 to 1001 for training" in card
+    assert f"| draft | {float(rows[0]['all']):.2f} |" in card
 
 
 def test_a_killed_run_goes_on_to_the_very_same_weights(
