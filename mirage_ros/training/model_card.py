@@ -15,7 +15,8 @@ A diffusion transformer with a side branch for what is remembered, references an
 frames: the layout of the large one (Wan2.2-TI2V-5B with a latent spatial memory) at a small size,
 on latents of a linear codec. It finishes drafts of views: remembered blocks put where they belong,
 holes filled smoothly. Loaded by `mirage_ros` as backend `nano`; {parameters:.1f} million
-parameters, in half precision. One step gives the mean of what may be there, several give a sample of it.
+parameters, in half precision. One step gives the mean of what may be there, several give a sample
+of it.
 
 ## Data
 

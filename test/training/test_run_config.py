@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mirage_ros.errors import ConfigurationError
-from mirage_ros.training.apartments import SPLITS, Variation, split_seeds
+from mirage_ros.sources.simulator.splits import SPLITS, Variation, split_seeds
 from mirage_ros.training.data_config import DataConfig
 from mirage_ros.training.run_config import NanoConfig, RunConfig, load_run_config
 
