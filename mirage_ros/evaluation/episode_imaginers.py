@@ -32,26 +32,21 @@ class ModelImaginer:
         self,
         paths: Sequence[NDArray[np.float64]],  # each (T, 4, 4)
     ) -> list[list[PlannedView]]:
-        """The views along every path; in one rollout where the generator invents nothing.
-
-        Otherwise each view is a rollout of its own. Planners ask for views of places to compare
-        them, and a film would let each view depend on what was invented for the one before.
-        """
+        """The views along every path; all in one rollout where the generator invents nothing."""
+        if self.model.generator.invents:
+            return self._apart(paths)
         poses = np.concatenate(list(paths))
-        views = self._apart(poses) if self.model.generator.invents else self._together(poses)
+        views = [self._planned(view) for view in self.model.imagine(poses, self._camera)]
         ends = np.cumsum([len(path) for path in paths])
         return [views[end - len(path) : end] for path, end in zip(paths, ends, strict=True)]
 
-    def _together(self, poses: NDArray[np.float64]) -> list[PlannedView]:
-        return [self._planned(view) for view in self.model.imagine(poses, self._camera)]
-
-    def _apart(self, poses: NDArray[np.float64]) -> list[PlannedView]:
-        views: list[PlannedView] = []
-        for start in range(0, len(poses), _AT_ONCE):
-            paths = list(poses[start : start + _AT_ONCE, None])
-            made = dict(self.model.imagine_candidates(paths, self._camera))
-            views += [self._planned(made[number]) for number in range(len(paths))]
-        return views
+    def _apart(self, paths: Sequence[NDArray[np.float64]]) -> list[list[PlannedView]]:
+        made: list[list[PlannedView]] = [[] for _ in paths]
+        for start in range(0, len(paths), _AT_ONCE):
+            few = paths[start : start + _AT_ONCE]
+            for number, view in self.model.imagine_candidates(few, self._camera):
+                made[start + number].append(self._planned(view))
+        return made
 
     def _planned(self, view: PredictedView) -> PlannedView:
         stride = self.model.codec.spatial_stride

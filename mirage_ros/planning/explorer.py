@@ -15,7 +15,7 @@ from mirage_ros.planning.follow import Leg
 from mirage_ros.planning.planar import turn_between
 from mirage_ros.planning.scores import information_gain
 from mirage_ros.planning.shortest_path import FloorMap
-from mirage_ros.planning.views import Imaginer, PlannedView
+from mirage_ros.planning.views import Imaginer, PlannedView, views_apart
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Explorer:
         poses = self._candidates(pose, floor)
         if not len(poses):
             return None
-        views = self._imaginer.imagine([camera_path(poses, self._T_base_camera)])[0]
+        views = views_apart(self._imaginer, camera_path(poses, self._T_base_camera))
         gains = np.array([information_gain([view]) for view in views])
         # Ways are found for the promising only: straight lines are no longer than any way.
         straight = np.hypot(*(poses[:, :2] - pose[:2]).T)

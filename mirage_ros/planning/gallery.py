@@ -12,7 +12,7 @@ from mirage_ros.errors import ConfigurationError, FrameError
 from mirage_ros.planning.candidates import camera_path
 from mirage_ros.planning.planar import wrapped
 from mirage_ros.planning.scores import Encoder, ImageCostConfig, LatentGoal, encoded
-from mirage_ros.planning.views import Imaginer
+from mirage_ros.planning.views import Imaginer, views_apart
 
 #: Latent cells along each side that are averaged: a place half a metre off looks alike then.
 _POOL = 2
@@ -94,7 +94,7 @@ class Gallery:
         focal = 0.0
         for start in range(0, len(poses), _BATCH):
             path = camera_path(poses[start : start + _BATCH], T_base_camera)
-            views = imaginer.imagine([path])[0]
+            views = views_apart(imaginer, path)
             parts.append(encoded(views, encode))
             focal = views[0].camera.fx * parts[-1][0].shape[3] / views[0].camera.width
         latents, coverage = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))

@@ -14,7 +14,7 @@ from mirage_ros.planning.candidates import camera_path
 from mirage_ros.planning.gallery import Hypothesis
 from mirage_ros.planning.planar import wrapped
 from mirage_ros.planning.scores import Encoder, LatentGoal, encoded
-from mirage_ros.planning.views import Imaginer, PlannedView
+from mirage_ros.planning.views import Imaginer, PlannedView, views_apart
 
 #: A distribution never gets narrower than this: metres, metres, radians.
 _LEAST_SPREAD = (0.015, 0.015, math.radians(0.3))
@@ -151,8 +151,9 @@ def search(
     for keep in config.keep:
         tried: list[Imagined] = []
         drawn = [cloud.draw(config.samples, rng) for cloud in clouds]
-        paths = [camera_path(poses, T_base_camera) for poses in drawn]
-        for cloud, poses, views in zip(clouds, drawn, imaginer.imagine(paths), strict=True):
+        everything = views_apart(imaginer, camera_path(np.concatenate(drawn), T_base_camera))
+        for number, (cloud, poses) in enumerate(zip(clouds, drawn, strict=True)):
+            views = everything[number * config.samples : (number + 1) * config.samples]
             costs = goal.costs(*encoded(views, encode))
             cloud.learn(poses, costs)
             count += len(poses)

@@ -68,3 +68,15 @@ class Imaginer(Protocol):
         so that few calls with many poses are faster than many calls with few.
         """
         ...
+
+
+def views_apart(
+    imaginer: Imaginer,
+    poses: NDArray[np.float64],  # (N, 4, 4) T_world_camera
+) -> list[PlannedView]:  # N
+    """The views at poses that do not follow each other: each is a path by itself.
+
+    As one path, a model that invents would make a film of them, in which every view depends on
+    what was invented for the one before.
+    """
+    return [views[0] for views in imaginer.imagine([pose[None] for pose in poses])]

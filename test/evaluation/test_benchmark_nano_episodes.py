@@ -25,6 +25,7 @@ from mirage_ros.evaluation.benchmark_nano_episodes import (
 from mirage_ros.evaluation.episode_apartment import EpisodeSizes
 from mirage_ros.evaluation.episode_imaginers import ModelImaginer
 from mirage_ros.evaluation.episodes import Outcome
+from mirage_ros.planning.views import views_apart
 
 SIZES = EpisodeSizes(width=96, height=64, tour_s=12.0, spacing=1.5, headings=4)
 
@@ -42,15 +43,29 @@ def test_a_view_does_not_depend_on_what_else_is_asked_for(folder: Path, room) ->
         model.observe(frame)
     poses = np.stack([exp_twist([0.1 * k, 0, 0], [0, 0.3 * k, 0], 1.0) for k in range(5)])
     imaginer = ModelImaginer(model, room.camera)
-    pair, rest = imaginer.imagine([poses[:2], poses[2:]])
-    assert (len(pair), len(rest)) == (2, 3)
-    for pose, view in zip(poses, [*pair, *rest], strict=True):
+    for pose, view in zip(poses, views_apart(imaginer, poses), strict=True):
         (alone,) = imaginer.imagine([pose[None]])[0]
         assert np.array_equal(alone.T_world_camera, pose)
         assert np.array_equal(view.T_world_camera, pose)
         # To within the rounding of what goes through the model together.
         assert np.abs(alone.image.astype(int) - view.image).max() <= 1
         assert np.array_equal(alone.coverage, view.coverage)
+
+
+def test_a_path_is_one_film(folder: Path, room) -> None:
+    model = nano_world_model(folder, SIZES)
+    for frame in room.path(3):
+        model.observe(frame)
+    paths = [
+        np.stack([exp_twist([0.1 * k, 0, 0], [0, 0.1 * k * side, 0], 1.0) for k in range(count)])
+        for side, count in ((1.0, 4), (-1.0, 2))
+    ]
+    films = ModelImaginer(model, room.camera).imagine(paths)
+    for path, film in zip(paths, films, strict=True):
+        alone = list(model.imagine(path, room.camera))
+        assert len(film) == len(alone) == len(path)
+        for view, other in zip(film, alone, strict=True):
+            assert np.abs(view.image.astype(int) - other.image).max() <= 1
 
 
 def test_the_same_episodes_are_driven_with_both(folder: Path) -> None:
