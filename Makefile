@@ -60,7 +60,7 @@ bench: $(VENV)/.installed ## quality of predicted views: SEQUENCE=DIR or SEQUENC
 
 train-nano: $(VENV)/.installed ## the small model's weights anew, an hour on two cores; may be interrupted and called again
 	cd "$(VENV)" && $(BIN)/mirage train data --config "$(CURDIR)/config/training/nano.yaml" \
-		--data "$(CURDIR)/training_out/data" $(ARGS)
+		--data "$(CURDIR)/training_out/data"
 	cd "$(VENV)" && $(BIN)/mirage train model --config "$(CURDIR)/config/training/nano.yaml" \
 		--data "$(CURDIR)/training_out/data" --run "$(CURDIR)/training_out/nano"
 	rm -rf mirage_ros/models/nano && mkdir -p mirage_ros/models && cp -r training_out/nano/model mirage_ros/models/nano
