@@ -13,7 +13,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from mirage_ros.codec import DctCodec
 from mirage_ros.generation.schedule import wan_sigmas
 from mirage_ros.generation.transformer import WanWorldTransformer
 from mirage_ros.training.inputs import FIRST_LEVEL, Inputs
@@ -27,12 +26,12 @@ class DistillObjective:
     """Error of one step of the model against two of what it was at the stage's start.
 
     Args:
-        codec: of the latents.
+        flow: weighs errors, and is the objective at the first level.
         transformer: the model at the stage's start; it is copied.
     """
 
-    def __init__(self, codec: DctCodec, transformer: WanWorldTransformer) -> None:
-        self._flow = FlowObjective(codec)
+    def __init__(self, flow: FlowObjective, transformer: WanWorldTransformer) -> None:
+        self._flow = flow
         self._teacher = copy.deepcopy(transformer).requires_grad_(False).eval()
 
     def __call__(self, transformer: WanWorldTransformer, inputs: Inputs) -> Tensor:

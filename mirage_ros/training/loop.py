@@ -111,9 +111,10 @@ class _Run:
         """One stage; at its end the model has the averaged weights."""
         model, train = self._transformer, self._config.train
         weights = choose(model, stage)
-        objective: FlowObjective | DistillObjective = FlowObjective(self._codec)
+        flow = FlowObjective(self._codec, even_frames=train.even_frames)
+        objective: FlowObjective | DistillObjective = flow
         if stage.objective == "distill":
-            objective = DistillObjective(self._codec, model)
+            objective = DistillObjective(flow, model)
         optimizer = Optimizer(model, stage.learning_rate, train.weight_decay, train.optimizer)
         average, first = WeightAverage(model, train.ema), 0
         if state is not None:

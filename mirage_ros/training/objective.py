@@ -13,6 +13,10 @@ from mirage_ros.training.inputs import Inputs
 #: but for levels below this one.
 _LEAST_LEVEL = 0.25
 
+#: What a frame's draft is off by at least, in the model's units: a frame that is nearly right
+#: already does not count beyond measure. On average it is 1.
+_LEAST_OFF = 0.1
+
 
 def predicted(
     transformer: WanWorldTransformer,
@@ -43,10 +47,12 @@ class FlowObjective:
 
     Args:
         codec: of the latents.
+        even_frames: divide the error of every frame by what its draft is off by.
     """
 
-    def __init__(self, codec: DctCodec) -> None:
+    def __init__(self, codec: DctCodec, *, even_frames: bool = False) -> None:
         self._gain = torch.tensor(codec.channel_gain)[:, None, None]
+        self._even_frames = even_frames
 
     def __call__(self, transformer: WanWorldTransformer, inputs: Inputs) -> Tensor:
         """The loss of a batch, about 1 for a model that says zero."""
@@ -58,6 +64,9 @@ class FlowObjective:
         scale = inputs.units.scale[:, : error.shape[1]]
         weight = self._gain.to(error.device) * scale
         weight = weight / weight.mean()
+        if self._even_frames:
+            off = (weight * inputs.clean.square()).mean(dim=(2, 3, 4), keepdim=True)
+            weight = weight / (off + _LEAST_OFF)
         level = inputs.levels[:, :, None, None, None]
         weight = weight * (level > 0.0) / level.clamp(min=_LEAST_LEVEL).square()
         share = (inputs.levels > 0.0).float().mean().clamp(min=1e-6)

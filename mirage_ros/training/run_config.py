@@ -127,6 +127,8 @@ class TrainConfig:
         first_dropout: share of the steps whose first frame is not known.
         one_level: share of the samples whose frames have one noise level; the others have one each.
         pure_noise: share of the samples at the first level of sampling, which makes the mean.
+        even_frames: every frame counts alike, by what its draft is off by; otherwise frames that
+            drift and noise spoilt count most, and what is learnt from them blurs the others.
         checkpoint_minutes: between two checkpoints.
         validation_minutes: between two looks at validation samples.
         validation_samples: that are looked at.
@@ -149,6 +151,7 @@ class TrainConfig:
     first_dropout: float = 0.15
     one_level: float = 0.5
     pure_noise: float = 0.35
+    even_frames: bool = False
     checkpoint_minutes: float = 5.0
     validation_minutes: float = 10.0
     validation_samples: int = 32
