@@ -219,6 +219,14 @@ def test_the_shipped_model_is_taken_where_none_is_named(
     assert nano_backend.model_folder(NanoSettings(model="~/mine")) == tmp_path / "mine"
 
 
+def test_the_shipped_model_predicts() -> None:
+    model = build_world_model("nano", generation_width=WIDTH, generation_height=HEIGHT)
+    model.observe(wall(0.0))
+    (view,) = model.imagine(sideways(1), CAMERA)
+    # It has never seen such a wall; what it remembers it shows all the same.
+    assert np.abs(view.image.astype(int) - wall(0.0).image).mean() < 15.0
+
+
 def _another_codec(folder: Path) -> None:
     said = json.loads((folder / "nano.json").read_text())
     (folder / "nano.json").write_text(json.dumps(said | {"codec": "wan"}))

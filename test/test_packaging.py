@@ -124,6 +124,7 @@ def test_what_the_shipped_model_needs_is_installed_with_the_package():
 )
 def test_every_way_to_build_takes_the_shipped_model_along(file):
     path = Path("mirage_ros/models/nano") / file
+    assert (ROOT / path).is_file()
     # The source distribution takes the whole folder but for what is excluded everywhere.
     excluded = re.findall(
         r"^(?:global-exclude|exclude|prune) (.+)$", (ROOT / "MANIFEST.in").read_text(), re.MULTILINE

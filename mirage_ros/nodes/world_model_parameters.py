@@ -67,7 +67,7 @@ def problem_together(values: Callable[[str], Any]) -> str:
 
 WORLD_MODEL_PARAMETERS: tuple[Spec, ...] = (
     # What imagines.
-    Spec("backend", "readout", "World model to run.", choices=BACKENDS),
+    Spec("backend", "nano", "World model to run.", choices=BACKENDS),
     Spec("device", "cpu", "Where tensors live: cpu, cuda or cuda:N."),
     Spec(
         "num_threads",
