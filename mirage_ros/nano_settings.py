@@ -9,7 +9,7 @@ from mirage_ros.errors import ConfigurationError
 #: Evaluations of the model for a chunk, by what its pictures shall be. ``mean``: the average of
 #: all that may be there, nearest to the truth and blurred where much may be. ``sample``: one of
 #: them, sharp.
-QUALITIES: dict[str, int] = {"mean": 1, "sample": 4}
+QUALITIES: dict[str, int] = {"mean": 1, "sample": 8}
 
 
 @dataclass(frozen=True)

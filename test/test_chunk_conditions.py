@@ -57,7 +57,7 @@ def test_frames_before_the_overlap_come_with_what_the_memory_knows_of_them() -> 
         assert torch.equal(condition.first_latents, before.latents[3])
         assert len(condition.readout.depth) == len(condition.T_world_camera)
         x = condition.T_world_camera[0, 0, 3]
-        for view, place in zip(preceding.scene, (x - 2, x - 1), strict=True):
+        for view, place in zip(preceding.readout.latents, (x - 2, x - 1), strict=True):
             assert torch.all(view[0, :, :2] == np.float32(place) / np.float32(255.0))
             assert not view[:, :, 2:].any()
 

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default %(default)s)")  # fmt: skip
     add("--sequence", metavar="DATASET",
         help="recording for the part of real frames, which is left out without one")  # fmt: skip
-    add("--steps-sample", type=int, default=4, metavar="K",
+    add("--steps-sample", type=int, default=8, metavar="K",
         help="steps of the sample (default %(default)s)")  # fmt: skip
     add("--size", metavar="WxH", help="of pictures, multiples of 32 (default 320x256)")
     add("--seed", type=int, default=0, help="of the noise and the tasks (default %(default)s)")

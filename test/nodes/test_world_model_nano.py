@@ -91,7 +91,7 @@ def slowed(w: Any, seconds: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("memory", "quality", "steps"), [("latent", "mean", 1), ("rgb_fair", "sample", 4)]
+    ("memory", "quality", "steps"), [("latent", "mean", 1), ("rgb_fair", "sample", 8)]
 )
 def test_predicts_along_a_plan(
     nano: Callable[..., Any], memory: str, quality: str, steps: int
