@@ -15,7 +15,9 @@ from mirage_ros.atomic import write_atomically
 from mirage_ros.errors import TrainingDataError
 
 _NAME = "checkpoint.pt"
-_KEYS = {"run", "stage", "step", "seconds", "weights", "average", "updates", "optimizer"}
+_KEYS = {
+    "run", "stage", "step", "seconds", "weights", "average", "updates", "optimizer", "teacher",
+}  # fmt: skip
 
 
 @dataclass
@@ -31,6 +33,7 @@ class TrainingState:
         average: of the weights that the stage trains.
         updates: that the average has seen.
         optimizer: its state.
+        teacher: weights of the model that a stage of distillation learns from; empty in others.
     """
 
     run: str
@@ -41,6 +44,7 @@ class TrainingState:
     average: dict[str, Tensor]
     updates: int
     optimizer: dict[str, Any]
+    teacher: dict[str, Tensor]
 
 
 def save_checkpoint(directory: Path, state: TrainingState) -> None:

@@ -34,6 +34,16 @@ class DistillObjective:
         self._flow = flow
         self._teacher = copy.deepcopy(transformer).requires_grad_(False).eval()
 
+    @property
+    def teacher(self) -> dict[str, Tensor]:
+        """The teacher's weights, for a checkpoint."""
+        weights: dict[str, Tensor] = self._teacher.state_dict()
+        return weights
+
+    def load_teacher(self, weights: dict[str, Tensor]) -> None:
+        """Go on with the teacher of a checkpoint."""
+        self._teacher.load_state_dict(weights)
+
     def __call__(self, transformer: WanWorldTransformer, inputs: Inputs) -> Tensor:
         """The loss of a batch; levels other than the first one are moved to the student's."""
         grid = torch.tensor([*wan_sigmas(STUDENT_STEPS, 1.0), 0.0]).to(inputs.levels)

@@ -115,6 +115,8 @@ class _Run:
         objective: FlowObjective | DistillObjective = flow
         if stage.objective == "distill":
             objective = DistillObjective(flow, model)
+            if state is not None:
+                objective.load_teacher(state.teacher)
         optimizer = Optimizer(model, stage.learning_rate, train.weight_decay, train.optimizer)
         average, first = WeightAverage(model, train.ema), 0
         if state is not None:
@@ -147,7 +149,8 @@ class _Run:
                 if mean is not None:
                     bar.set_postfix(loss=f"{mean:.3f}")
                 if self._elapsed >= checkpoint_due or step + 1 == stage.steps:
-                    self._save(number, step + 1, average, optimizer)
+                    teacher = objective.teacher if isinstance(objective, DistillObjective) else {}
+                    self._save(number, step + 1, average, optimizer, teacher)
                     checkpoint_due = self._elapsed + 60.0 * train.checkpoint_minutes
                 if self._elapsed >= validation_due or step + 1 == stage.steps:
                     with average.applied():
@@ -198,7 +201,14 @@ class _Run:
         found = {name: scores(self._codec, latents, watched) for name, latents in made.items()}
         return found, made
 
-    def _save(self, number: int, step: int, average: WeightAverage, optimizer: Optimizer) -> None:
+    def _save(
+        self,
+        number: int,
+        step: int,
+        average: WeightAverage,
+        optimizer: Optimizer,
+        teacher: dict[str, torch.Tensor],
+    ) -> None:
         state = TrainingState(
             self._fingerprint,
             number,
@@ -208,6 +218,7 @@ class _Run:
             average.values,
             average.updates,
             optimizer.state_dict(),
+            teacher,
         )
         save_checkpoint(self._run, state)
 

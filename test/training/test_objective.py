@@ -59,7 +59,7 @@ def test_the_flow_loss_weighs_errors_as_it_says(inputs: Inputs, even: bool) -> N
 
 def test_a_model_that_says_zero_is_off_by_what_the_draft_is(inputs: Inputs) -> None:
     model = new_transformer(MODEL, 48, 0)
-    found = FlowObjective(CODEC)(model, inputs)
+    found = FlowObjective(CODEC)(model, inputs).detach()
     assert float(found) == pytest.approx(by_hand(inputs, inputs.clean, even=False), rel=1e-4)
 
 
@@ -69,7 +69,7 @@ def test_one_step_of_the_student_aims_at_two_of_the_teacher(inputs: Inputs) -> N
     model = new_transformer(MODEL, 48, 0)
     torch.nn.init.normal_(model.proj_out.weight, std=0.05)
     flow = FlowObjective(CODEC)
-    found = DistillObjective(flow, model)(model, inputs)
+    found = DistillObjective(flow, model)(model, inputs).detach()
     levels = inputs.levels.clone()
     grid = torch.tensor([0.74925, 0.4995, 0.24975])
     ends = torch.tensor([0.4995, 0.24975, 0.0])

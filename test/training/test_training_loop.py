@@ -57,10 +57,14 @@ def test_a_run_learns_what_drafts_get_wrong(data: Path, tmp_path: Path) -> None:
     assert f"| draft | {float(rows[0]['all']):.2f} |" in card
 
 
+@pytest.mark.parametrize("objective", ["flow", "distill"])
 def test_a_killed_run_goes_on_to_the_very_same_weights(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str
 ) -> None:
-    stages = (StageConfig(name="first", steps=4), StageConfig(name="second", steps=5))
+    stages = (
+        StageConfig(name="first", steps=4),
+        StageConfig(name="second", objective=objective, steps=5),
+    )
     config = run_config(*stages, checkpoint_minutes=0.0)
     expected = weights(train(config, data, tmp_path / "whole"))
 
