@@ -93,7 +93,7 @@ def test_apartments(model: Path, tmp_path: Path) -> None:
         (["--ablation", "constant"], "an ablation is NAME=FOLDER"),
         (["--ablation", "a=x", "--rgb-ablation", "a=y"], "different names. Got a, a"),
         (["--steps-sample", "1"], "steps-sample at least 2"),
-        (["--threads", "0"], "Got 0, 4 and 0"),
+        (["--threads", "0"], "Got 0, 8 and 0"),
         (["--size", "64"], "multiples of 32. Got '64'"),
         (["--apartments", "0"], "has 1 to 1000 apartments. Got 0"),
     ],
