@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.nano_backend import SHIPPED
 
 if TYPE_CHECKING:
     from mirage_ros.evaluation.benchmark_nano_parts import Amounts
 
 #: Parts of the benchmark, in order.
 PARTS = ("views", "real", "loops", "steps", "long", "episodes")
-
-#: The model that is shipped.
-SHIPPED = Path(__file__).parents[1] / "models" / "nano"
 
 #: Splits of apartments that may be looked at.
 SPLITS = ("test", "validation")

@@ -116,6 +116,7 @@ def scene_of(readout: Readout, codec: Codec) -> Scene:
     known, placement = readout.coverage, readout.placement
     latents = torch.where(known[:, None], readout.latents, 0.0)
     told = [known[:, None].float()]
+    inverse_depth = (1.0 / readout.depth.clamp(min=1.0 / _MOST_INVERSE_DEPTH))[:, None]
     if placement is not None:
         if not isinstance(codec, DctCodec):
             raise ConfigurationError(
@@ -128,15 +129,14 @@ def scene_of(readout: Readout, codec: Codec) -> Scene:
             placement.offset.permute(0, 3, 1, 2),
             (placement.stretch - identity).flatten(3).permute(0, 3, 1, 2),
             placement.turn[:, None] * _TURN,
-            (1.0 / readout.depth.clamp(min=1.0 / _MOST_INVERSE_DEPTH))[:, None],
+            inverse_depth,
             blended.support.clamp(max=_MOST_SUPPORT) * _SUPPORT,
             blended.spread * _SPREAD,
         ]
     else:
-        inverse = (1.0 / readout.depth.clamp(min=1.0 / _MOST_INVERSE_DEPTH))[:, None]
-        support = torch.ones_like(inverse).expand(-1, PARTS**2, -1, -1) * _SUPPORT
-        nothing = torch.zeros_like(inverse)
-        told += [nothing.expand(-1, 7, -1, -1), inverse, support]
+        support = torch.ones_like(inverse_depth).expand(-1, PARTS**2, -1, -1) * _SUPPORT
+        nothing = torch.zeros_like(inverse_depth)
+        told += [nothing.expand(-1, 7, -1, -1), inverse_depth, support]
     about = torch.cat(told, dim=1) * known[:, None]
     rest = about.new_zeros(len(about), ABOUT_CHANNELS - about.shape[1], *about.shape[2:])
     draft = fade_with_distance(fill_holes(latents, known), known)
