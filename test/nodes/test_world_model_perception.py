@@ -146,7 +146,9 @@ def test_a_frame_before_that_is_of_no_use_is_left_out(world: Callable[..., Any])
     robot.store((0.0, 0.0, 0.0), image=messages[0])
     robot.send((0.05, 0.0, 0.0), image=messages[1])
     robot.store((0.3, 0.0, 0.0), image=messages[2])
-    assert w.robot.warned("image", "motion is not looked for", "no use"), w.robot.warnings
+    assert w.spin_until(lambda: w.robot.warned("image", "motion is not looked for", "no use")), (
+        w.robot.warnings
+    )
     assert w.counters.frames_dropped == 0
 
 
@@ -165,7 +167,7 @@ def test_depth_that_says_nothing_is_named_and_changes_nothing(
         w.robot.tick(-0.1)
         depth = image_from_array(nothing, "32FC1", header)
         robot.refused((0.1 * number, 0.0, 0.3 * number), depth=depth)
-    assert w.robot.warned("depth", "expected some depth"), w.robot.warnings
+    assert w.spin_until(lambda: w.robot.warned("depth", "expected some depth")), w.robot.warnings
     np.testing.assert_array_equal(robot.positions(), before)
     assert w.counters.tokens_carved == 0
     robot.store((0.0, 0.1, 0.9))
@@ -184,7 +186,7 @@ def test_frozen_depth_is_named_and_changes_nothing(world: Callable[..., Any]) ->
         w.robot.tick(-0.1)
         depth = image_from_array(stuck, "32FC1", header)
         robot.refused((0.1 * number, 0.0, 0.1 + 0.5 * number), depth=depth)
-    assert w.robot.warned("depth", "frozen"), w.robot.warnings
+    assert w.spin_until(lambda: w.robot.warned("depth", "frozen")), w.robot.warnings
     np.testing.assert_array_equal(robot.positions(), before)
 
 
@@ -233,7 +235,9 @@ def test_registration_that_stays_refused_is_named(world: Callable[..., Any]) -> 
     far = exp_twist([0.4, 0.5, 0.0], [0.0, 0.0, 0.0], 1.0)
     for number in range(4):
         robot.store((0.0, 0.0, 0.3 * number), slip=far)
-    assert w.robot.warned("registration", "keyframes in a row"), w.robot.warnings
+    assert w.spin_until(lambda: w.robot.warned("registration", "keyframes in a row")), (
+        w.robot.warnings
+    )
     assert w.counters.registrations_refused >= 3
     assert w.counters.correction_distance < 0.01
 
@@ -255,7 +259,9 @@ def test_depth_is_predicted_where_nobody_measures_it(
     robot.store((0.0, 0.0, 0.0), depth=None)
     assert 0 < w.counters.token_count <= CELLS
     assert w.robot.out["depth"].get_subscription_count() == 0
-    assert w.robot.warned("depth", "not aligned, the model's own metres"), w.robot.warnings
+    assert w.spin_until(lambda: w.robot.warned("depth", "not aligned, the model's own metres")), (
+        w.robot.warnings
+    )
     assert w.node._session.missing_inputs() == []
 
 
