@@ -111,7 +111,7 @@ class _Run:
         """One stage; at its end the model has the averaged weights."""
         model, train = self._transformer, self._config.train
         weights = choose(model, stage)
-        flow = FlowObjective(self._codec, even_frames=train.even_frames)
+        flow = FlowObjective(self._codec, even_frames=stage.even_frames)
         objective: FlowObjective | DistillObjective = flow
         if stage.objective == "distill":
             objective = DistillObjective(flow, model)

@@ -75,6 +75,8 @@ class StageConfig:
         learning_rate: at its peak, after the warm-up; it falls to a hundredth along half a cosine.
         batch: samples of a step.
         memory: whether the model sees what is remembered.
+        even_frames: every frame counts alike, by what its draft is off by; otherwise frames that
+            drift and noise spoilt count most, and what is learnt from them blurs the others.
         lora_rank: of low-rank changes.
 
     Raises:
@@ -88,6 +90,7 @@ class StageConfig:
     learning_rate: float = 2e-3
     batch: int = 2
     memory: bool = True
+    even_frames: bool = False
     lora_rank: int = 32
 
     def __post_init__(self) -> None:
@@ -127,8 +130,6 @@ class TrainConfig:
         first_dropout: share of the steps whose first frame is not known.
         one_level: share of the samples whose frames have one noise level; the others have one each.
         pure_noise: share of the samples at the first level of sampling, which makes the mean.
-        even_frames: every frame counts alike, by what its draft is off by; otherwise frames that
-            drift and noise spoilt count most, and what is learnt from them blurs the others.
         checkpoint_minutes: between two checkpoints.
         validation_minutes: between two looks at validation samples.
         validation_samples: that are looked at.
@@ -151,7 +152,6 @@ class TrainConfig:
     first_dropout: float = 0.15
     one_level: float = 0.5
     pure_noise: float = 0.35
-    even_frames: bool = False
     checkpoint_minutes: float = 5.0
     validation_minutes: float = 10.0
     validation_samples: int = 32
