@@ -105,7 +105,8 @@ class Generator(Protocol):
         """Latents and depth for the whole chunk.
 
         Raises:
-            GenerationCancelled: ``cancelled()`` became true; it is asked between steps.
+            GenerationCancelled: ``cancelled()`` became true; it is asked often: whoever
+                answers may do what cannot wait.
         """
         ...
 

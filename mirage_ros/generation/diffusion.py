@@ -144,7 +144,8 @@ class DiffusionGenerator:
         """Latents and depth of the chunk; frame 0 is the given one exactly, where there is one.
 
         Raises:
-            GenerationCancelled: ``cancelled()`` became true; it is asked before every step.
+            GenerationCancelled: ``cancelled()`` became true; it is asked before every layer of
+                every step.
             GenerationError: the condition does not fit the model.
         """
         return self.generate_together([condition], cancelled)[0]
@@ -234,14 +235,18 @@ class DiffusionGenerator:
         noisy = slice(start, start + sample.shape[1])
         count = len(solver.timesteps)
         for number, timestep in enumerate(solver.timesteps):
-            if cancelled():
-                raise GenerationCancelled(f"cancelled before denoising step {number} of {count}")
+
+            def check(number: int = number) -> None:
+                if cancelled():
+                    raise GenerationCancelled(f"cancelled in denoising step {number} of {count}")
+
             with measured(stages, "denoise_step", self.device):
                 targets = torch.cat([clean, sample], dim=1).to(self.dtype)
                 sequence = torch.cat([before, targets, after], dim=1)
                 levels = torch.zeros(sequence.shape[:2], device=self.device)
                 levels[:, noisy] = timestep
-                made = self._output(sequence, levels, texts, control, before.shape[1])[:, noisy]
+                made = self._output(sequence, levels, texts, control, before.shape[1], check)
+                made = made[:, noisy]
                 if self.config.prediction == "clean":
                     made = (sample - made) / solver.levels[number]
                 sample = solver.step(number, made, sample, generators)
@@ -256,11 +261,13 @@ class DiffusionGenerator:
         texts: list[TextContext] | list[Tensor],
         control: Tensor | None,
         references: int,
+        before_block: Callable[[], None],
     ) -> Tensor:  # (B, F, C, h, w) float32
         hidden = sequence.transpose(1, 2)
         predictions: list[Tensor] = [
             self.transformer(
-                hidden, levels, text, control, self.config.side_scale, num_references=references
+                hidden, levels, text, control, self.config.side_scale,
+                num_references=references, before_block=before_block,
             )[0].transpose(1, 2).float()
             for text in texts
         ]  # fmt: skip

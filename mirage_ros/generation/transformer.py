@@ -11,7 +11,7 @@ modules and names these are, so that its checkpoints and those of WanTransformer
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -172,10 +172,12 @@ class WanWorldTransformer(WanVACETransformer3DModel):  # type: ignore[misc]
         control_hidden_states_scale: float | Tensor = 1.0,  # one, or (number of side blocks,)
         num_references: int = 0,
         return_dict: bool = False,
+        before_block: Callable[[], None] | None = None,
     ) -> tuple[Tensor]:  # ((B, C, F, h, w),)
         """Velocity of every latent, references and preceding frames included.
 
-        Without ``control_hidden_states`` the side branch does not run.
+        Without ``control_hidden_states`` the side branch does not run. ``before_block`` is called
+        before every layer; what it raises ends the pass.
 
         Raises:
             GenerationError: shapes that do not fit each other or the model, or more references than
@@ -205,6 +207,8 @@ class WanWorldTransformer(WanVACETransformer3DModel):  # type: ignore[misc]
         for layer, block in enumerate(self.blocks):
             # A hint is computed just before it is needed: held for all layers, hints of a large
             # chunk take more memory than everything else that is computed.
+            if before_block is not None:
+                before_block()
             number = side.get(layer)
             if number is not None:
                 hint, control = self._block(
