@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.evaluation.progress_bar import progress_bar
 from mirage_ros.frames import RgbdFrame, fit_frame
 from mirage_ros.sources.frame_source import FrameSource
 
@@ -125,7 +125,7 @@ def _tour_parts(codec, scale: Scale, options: argparse.Namespace, parts: list[st
     if "tour" in parts:
         costs = []
         for name, memory in benchmark_tour.contenders(codec).items():
-            costs.append(benchmark_tour.follow(name, memory, frames, scale.chunks, _bar))
+            costs.append(benchmark_tour.follow(name, memory, frames, scale.chunks, progress_bar))
             memory.clear()
         told = (
             f"The tour: simulated apartment {options.seed}, {tour.metres_per_chunk:.2f} m and "
@@ -152,10 +152,12 @@ def _growth_part(codec, scale: Scale, options: argparse.Namespace):  # type: ign
     )  # fmt: skip
     frames = _rendered(tour.frames, 2 * lap, "render the laps")
     stored, between = frames[::2], frames[1::2]
-    free = growth.laps(codec, stored, scale.growth_chunks, BoundsConfig().capacity, _bar)
+    free = growth.laps(codec, stored, scale.growth_chunks, BoundsConfig().capacity, progress_bar)
     filled = free.count[scale.lap_chunks - 1]
     few = 3 * scale.lap_chunks
-    at_capacity = growth.laps(codec, stored, min(few, scale.growth_chunks), filled // 2, _bar)
+    at_capacity = growth.laps(
+        codec, stored, min(few, scale.growth_chunks), filled // 2, progress_bar
+    )
     kept = {}
     for name, capacity in (
         ("no bound", BoundsConfig().capacity),
@@ -163,7 +165,7 @@ def _growth_part(codec, scale: Scale, options: argparse.Namespace):  # type: ign
         ("half", filled // 2),
         ("a quarter", filled // 4),
     ):
-        kept[name] = (capacity, *growth.recall(codec, stored, between, capacity, _bar))
+        kept[name] = (capacity, *growth.recall(codec, stored, between, capacity, progress_bar))
     return growth.section(free, at_capacity, kept)
 
 
@@ -182,10 +184,12 @@ def _quality_parts(codec, options: argparse.Namespace) -> list:  # type: ignore[
         sources = [fit_frame(frame, *size) for frame in sources]
         targets = [fit_frame(frame, *size) for frame in targets]
         name = Path(options.sequence).name
-        sections.append(quality.section(name, quality.measure(codec, sources, targets, _bar)))
+        sections.append(
+            quality.section(name, quality.measure(codec, sources, targets, progress_bar))
+        )
     tour = closed_loop_tour(options.seed, 49 if not options.quick else 17)
     frames = _rendered(tour.frames, len(tour.frames), "render")
-    simulated = quality.measure(codec, frames[::2], frames[1::2], _bar)
+    simulated = quality.measure(codec, frames[::2], frames[1::2], progress_bar)
     sections.append(quality.section(f"simulated apartment {options.seed}", simulated))
     return sections
 
@@ -193,7 +197,7 @@ def _quality_parts(codec, options: argparse.Namespace) -> list:  # type: ignore[
 def _rendered(frames: FrameSource, count: int, what: str) -> list[RgbdFrame]:
     """The first frames of a simulated tour, whose renderer is not needed afterwards."""
     with frames:
-        return [frames[number] for number in _bar(range(count), what)]
+        return [frames[number] for number in progress_bar(range(count), what)]
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -204,9 +208,3 @@ def _command(options: argparse.Namespace) -> str:
     if options.quick:
         given.append("--quick")
     return f"mirage benchmark {' '.join(given)}"
-
-
-def _bar(numbers: Iterable[int], what: str) -> Iterable[int]:
-    from tqdm import tqdm
-
-    return tqdm(list(numbers), desc=what, leave=False)  # type: ignore[no-any-return]

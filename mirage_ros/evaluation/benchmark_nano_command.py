@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.evaluation.progress_bar import progress_bar
 from mirage_ros.nano_backend import SHIPPED
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         split=options.split,
         sequence=options.sequence,
         seed=options.seed,
-        progress=_bar,
+        progress=progress_bar,
     )
     numbers = sum(parameter.numel() for parameter in cast.model.transformer.parameters())
     result = Result(
@@ -189,9 +189,3 @@ def _command(options: argparse.Namespace) -> str:
         words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     words += ["--sequence", Path(options.sequence).name] if options.sequence else []
     return shlex.join([*words, *(["--quick"] if options.quick else [])])
-
-
-def _bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    return tqdm(items, desc=what, leave=False)  # type: ignore[no-any-return]

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.evaluation.progress_bar import progress_bar
 
 if TYPE_CHECKING:
     from mirage_ros.evaluation.benchmark_perception_static import StaticRun
@@ -141,7 +141,9 @@ def _measured(
     for seed in seeds:
         prefix = f"Apartment {seed}: " if len(seeds) > 1 else ""
         if "figure" in parts or "static" in parts:
-            walked = figure.measure(seed, size, scale.figure_s, _bar, with_figure="figure" in parts)
+            walked = figure.measure(
+                seed, size, scale.figure_s, progress_bar, with_figure="figure" in parts
+            )
             still[f"apartment {seed}"] = (
                 walked.runs[figure.NOBODY_OFF].as_static,
                 walked.runs[figure.NOBODY_ON].as_static,
@@ -150,10 +152,10 @@ def _measured(
                 section = figure.section(walked, folder, prefix)
                 made.setdefault("figure", []).append(section)
         if "chair" in parts:
-            moved = chair.measure(seed, size, scale.chair_s, _bar)
+            moved = chair.measure(seed, size, scale.chair_s, progress_bar)
             made.setdefault("chair", []).append(chair.section(moved, folder, prefix))
         if "drift" in parts:
-            drifted = drift.measure(seed, size, scale.drift_metres, _bar)
+            drifted = drift.measure(seed, size, scale.drift_metres, progress_bar)
             made.setdefault("drift", []).append(drift.section(drifted, folder, prefix))
     if "static" in parts:
         if options.sequence:
@@ -163,7 +165,7 @@ def _measured(
     if "depth" in parts:
         made["depth"] = [_depth(options, scale, seeds[0], size)]
     if "cost" in parts:
-        costs = cost.measure(seeds[0], scale.cost_size, scale.cost_s, _bar)
+        costs = cost.measure(seeds[0], scale.cost_size, scale.cost_s, progress_bar)
         made["cost"] = [cost.section(costs, options.threads)]
     return [section for part in PARTS for section in made.get(part, [])]
 
@@ -179,7 +181,7 @@ def _static_recording(options: argparse.Namespace) -> tuple[StaticRun, StaticRun
             _positions(dataset, options.memory),
             dataset.numbered(options.targets),
             _whole_cells(dataset),
-            _bar,
+            progress_bar,
         )
 
 
@@ -197,7 +199,7 @@ def _depth(options: argparse.Namespace, scale: Scale, seed: int, size: tuple[int
                 _positions(dataset, options.memory),
                 _positions(dataset, options.targets),
                 Size(*_whole_cells(dataset)),
-                _bar,
+                progress_bar,
             )
         how = f"Frames {options.memory} are remembered, {options.targets} asked for."
         return depth.section(found, Path(options.sequence).name, how)
@@ -208,7 +210,9 @@ def _depth(options: argparse.Namespace, scale: Scale, seed: int, size: tuple[int
     tour = robot_tour(seed, camera=RobotCamera(*size), rate_hz=RATE_HZ, duration_s=scale.depth_s)
     with tour:
         count = len(tour)
-        found = depth.measure(tour, range(0, count, 8), range(4, count - 4, 16), Size(*size), _bar)
+        found = depth.measure(
+            tour, range(0, count, 8), range(4, count - 4, 16), Size(*size), progress_bar
+        )
     how = (
         f"No recording was given, so simulated apartment {seed} stands in, whose depth is exact: "
         f"of {scale.depth_s:.0f} s at {RATE_HZ:.0f} Hz every eighth frame is remembered, and "
@@ -266,9 +270,3 @@ def _command(options: argparse.Namespace) -> str:
     if options.quick:
         given.append("--quick")
     return f"mirage benchmark perception {' '.join(given)}"
-
-
-def _bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    return tqdm(list(items), desc=what, leave=False)  # type: ignore[no-any-return]

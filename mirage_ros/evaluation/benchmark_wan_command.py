@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirage_ros.errors import ConfigurationError
+from mirage_ros.evaluation.progress_bar import progress_bar
 from mirage_ros.wan_settings import DTYPES, OFFLOADS, QUANTIZATIONS
 
 if TYPE_CHECKING:
@@ -177,7 +177,8 @@ def _measured(
             for r, p in ((0, 0), (4, 2))
         ]
         costs = [
-            forward.measure(models, sequence, repeats) for sequence in _bar(sequences, "forward")
+            forward.measure(models, sequence, repeats)
+            for sequence in progress_bar(sequences, "forward")
         ]
         peak = options.peak_tflops
         if peak is None and models.device.type == "cuda":
@@ -196,7 +197,7 @@ def _measured(
             "rollout" in parts,
             "rgb" in parts,
         )
-        made += runs.sections(models, plan, _bar, is_figure, inputs)
+        made += runs.sections(models, plan, progress_bar, is_figure, inputs)
     return made
 
 
@@ -253,9 +254,3 @@ def _command(options: argparse.Namespace) -> str:
         option = f"--{name.replace('_', '-')}"
         given.append(option if value is True else f"{option} {text}")
     return " ".join(["mirage benchmark wan", *given])
-
-
-def _bar(items: Iterable[Any], what: str) -> Iterable[Any]:
-    from tqdm import tqdm
-
-    return tqdm(list(items), desc=what, leave=False)  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,10 @@ from mirage_ros.evaluation.datasets import (
     open_dataset,
     simulator_seed,
 )
+from mirage_ros.evaluation.progress_bar import progress_bar
 
 if TYPE_CHECKING:
-    from mirage_ros.frames import RgbdFrame
+    pass
 
 #: Simulated frames a second of the robot's tour.
 _SIMULATED_HZ = 5.0
@@ -165,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
             ),
             memories,
             options.out,
-            _bar,
+            progress_bar,
         )
     result = document(
         findings,
@@ -230,10 +231,3 @@ def _command(options: argparse.Namespace) -> str:
     words += ["--grids", str(options.grids)] if options.grids != 1 else []
     words += ["--quick"] if options.quick else []
     return shlex.join([*words, "--out", str(options.out)])
-
-
-def _bar(frames: Iterable[RgbdFrame], what: str) -> Iterable[RgbdFrame]:
-    from tqdm import tqdm
-
-    bar: Iterable[RgbdFrame] = tqdm(frames, desc=f"{what:32}", unit="frame", leave=False)
-    return bar
