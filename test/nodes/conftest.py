@@ -224,14 +224,25 @@ class World:
             f"the frame was not stored; warnings: {self.robot.warnings}"
         )
 
+    def mend(self, parameter: Parameter) -> None:
+        """Configure a node that could not be, with this; it works, and can be cleaned up."""
+        assert self.node.set_parameters([parameter])[0].successful
+        self.node.trigger_configure()
+        self.node.trigger_activate()
+        self.connect(*SENSORS)
+        self.robot.stamp_ns = self.node.get_clock().now().nanoseconds
+        self.send_stored(0.0)
+        self.node.trigger_deactivate()
+        self.node.trigger_cleanup()
+        # Nothing of the model is left.
+        assert self.node._session is None
+
 
 @pytest.fixture
 def world(ros: SingleThreadedExecutor, capfd: pytest.CaptureFixture[str]) -> Callable[..., World]:
     """Makes a world with the given parameters, connected unless told otherwise."""
 
-    def make(
-        *, connect: tuple[str, ...] = ("image", "camera_info", "depth", "odom"), **parameters: Any
-    ) -> World:
+    def make(*, connect: tuple[str, ...] = SENSORS, **parameters: Any) -> World:
         made = World(ros, parameters, lambda: capfd.readouterr().err)
         if connect:
             made.connect(*connect)

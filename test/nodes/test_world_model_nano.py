@@ -212,13 +212,4 @@ def test_weights_that_are_not_there_can_be_mended(
     w = nano(connect=(), **{"nano.model": ""})
     words = ("not configured", "make train-nano", "readout")
     assert w.spin_until(lambda: w.robot.warned(*words), 30.0), w.robot.warnings
-    assert w.node.set_parameters([Parameter("nano.model", value=str(folder))])[0].successful
-    w.node.trigger_configure()
-    w.node.trigger_activate()
-    w.connect("image", "camera_info", "depth", "odom")
-    w.robot.stamp_ns = w.node.get_clock().now().nanoseconds
-    w.send_stored(0.0)
-    # Nothing of the model is left after it has been cleaned up.
-    w.node.trigger_deactivate()
-    w.node.trigger_cleanup()
-    assert w.node._session is None
+    w.mend(Parameter("nano.model", value=str(folder)))

@@ -198,14 +198,4 @@ def test_configuration_is_refused_with_the_reason(
 def test_what_was_refused_can_be_mended(wan: Callable[..., Any], folder: Path) -> None:
     w = wan(connect=(), **{"wan.model": "/no/such/model"})
     assert w.spin_until(lambda: w.robot.warned("not configured"), 30.0)
-    mended = Parameter("wan.model", value=str(folder / "model"))
-    assert w.node.set_parameters([mended])[0].successful
-    w.node.trigger_configure()
-    w.node.trigger_activate()
-    w.connect("image", "camera_info", "depth", "odom")
-    w.robot.stamp_ns = w.node.get_clock().now().nanoseconds
-    w.send_stored(0.0)
-    # Nothing of the model is left after it has been cleaned up.
-    w.node.trigger_deactivate()
-    w.node.trigger_cleanup()
-    assert w.node._session is None
+    w.mend(Parameter("wan.model", value=str(folder / "model")))
