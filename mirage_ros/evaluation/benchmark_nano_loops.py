@@ -70,7 +70,7 @@ class LoopFindings:
 
 def contenders_of(cast: Cast) -> list[Contender]:
     """Who closes loops."""
-    return [cast.readout, cast.mean, cast.sample, cast.rgb, *cast.without_memory]
+    return [cast.readout, cast.mean, cast.sample, cast.rgb, *cast.without_memory, *cast.others]
 
 
 def measure(
