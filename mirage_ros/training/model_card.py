@@ -72,7 +72,7 @@ def model_card(
     ]
     stages = [
         f"{stage.name} ({stage.steps} steps of about {stage.batch} chunks, trains {stage.trains}, "
-        f"{stage.objective})"
+        f"{stage.objective}{', frames count alike' if stage.even_frames else ''})"
         for stage in config.stages
     ]
     train, validation = (
