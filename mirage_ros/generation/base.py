@@ -105,8 +105,8 @@ class Generator(Protocol):
         """Latents and depth for the whole chunk.
 
         Raises:
-            GenerationCancelled: ``cancelled()`` became true; it is asked often: whoever
-                answers may do what cannot wait.
+            GenerationCancelled: ``cancelled()`` became true; it counts between steps, and
+                is asked more often, so that whoever answers does what cannot wait.
         """
         ...
 

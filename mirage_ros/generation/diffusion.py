@@ -144,8 +144,9 @@ class DiffusionGenerator:
         """Latents and depth of the chunk; frame 0 is the given one exactly, where there is one.
 
         Raises:
-            GenerationCancelled: ``cancelled()`` became true; it is asked before every layer of
-                every step.
+            GenerationCancelled: ``cancelled()`` was true before a step. It is called before every
+                layer, so that what cannot wait is done, but a step that has begun is finished:
+                plans that come faster than a step would never be answered otherwise.
             GenerationError: the condition does not fit the model.
         """
         return self.generate_together([condition], cancelled)[0]
@@ -235,17 +236,14 @@ class DiffusionGenerator:
         noisy = slice(start, start + sample.shape[1])
         count = len(solver.timesteps)
         for number, timestep in enumerate(solver.timesteps):
-
-            def check(number: int = number) -> None:
-                if cancelled():
-                    raise GenerationCancelled(f"cancelled in denoising step {number} of {count}")
-
+            if cancelled():
+                raise GenerationCancelled(f"cancelled before denoising step {number} of {count}")
             with measured(stages, "denoise_step", self.device):
                 targets = torch.cat([clean, sample], dim=1).to(self.dtype)
                 sequence = torch.cat([before, targets, after], dim=1)
                 levels = torch.zeros(sequence.shape[:2], device=self.device)
                 levels[:, noisy] = timestep
-                made = self._output(sequence, levels, texts, control, before.shape[1], check)
+                made = self._output(sequence, levels, texts, control, before.shape[1], cancelled)
                 made = made[:, noisy]
                 if self.config.prediction == "clean":
                     made = (sample - made) / solver.levels[number]
@@ -261,7 +259,7 @@ class DiffusionGenerator:
         texts: list[TextContext] | list[Tensor],
         control: Tensor | None,
         references: int,
-        before_block: Callable[[], None],
+        before_block: Callable[[], object],
     ) -> Tensor:  # (B, F, C, h, w) float32
         hidden = sequence.transpose(1, 2)
         predictions: list[Tensor] = [

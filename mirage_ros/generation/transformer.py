@@ -172,12 +172,12 @@ class WanWorldTransformer(WanVACETransformer3DModel):  # type: ignore[misc]
         control_hidden_states_scale: float | Tensor = 1.0,  # one, or (number of side blocks,)
         num_references: int = 0,
         return_dict: bool = False,
-        before_block: Callable[[], None] | None = None,
+        before_block: Callable[[], object] | None = None,
     ) -> tuple[Tensor]:  # ((B, C, F, h, w),)
         """Velocity of every latent, references and preceding frames included.
 
         Without ``control_hidden_states`` the side branch does not run. ``before_block`` is called
-        before every layer; what it raises ends the pass.
+        before every layer.
 
         Raises:
             GenerationError: shapes that do not fit each other or the model, or more references than

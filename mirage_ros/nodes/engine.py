@@ -129,7 +129,7 @@ class Engine:
             candidates: where to imagine.
             state: the newest observation.
             seed: of all randomness.
-            cancelled: asked before every layer of every denoising step.
+            cancelled: asked before every layer; its answer counts between denoising steps.
             prompt: text to generate with; empty: the generator's own.
             commit: keep what was imagined, once all of it is there.
 

@@ -118,7 +118,7 @@ class Goals:
         context: what is needed of the session.
         slot: of the worker.
         preempts: slots whose running jobs a goal interrupts, its own among them.
-        between_steps: asked before every layer of every denoising step; does what must not wait.
+        between_steps: asked before every layer of a denoising step; does what must not wait.
         changed: told that the memory has changed.
         count: counts published frames.
     """
