@@ -205,10 +205,10 @@ class WanWorldTransformer(WanVACETransformer3DModel):  # type: ignore[misc]
             entered = hidden[:, skipped:]
             scales = torch.as_tensor(control_hidden_states_scale).expand(len(side)).tolist()
         for layer, block in enumerate(self.blocks):
-            # A hint is computed just before it is needed: held for all layers, hints of a large
-            # chunk take more memory than everything else that is computed.
             if before_block is not None:
                 before_block()
+            # A hint is computed just before it is needed: held for all layers, hints of a large
+            # chunk take more memory than everything else that is computed.
             number = side.get(layer)
             if number is not None:
                 hint, control = self._block(
